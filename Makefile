@@ -1,0 +1,89 @@
+# What a developer, CI and a newcomer type. Needs nothing but GNU make and a Python; everything lands in .venv.
+
+# The first Python on this machine that fits; name another one with `make PYTHON=/path/to/python3.12 setup`.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c '$(FITS)' 2>/dev/null && echo "$$name" && exit; done; echo python3)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+ARGS ?=
+LOCK_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# A stamp says what .venv holds and when it got there, so that a second `make run` only starts.
+MADE := $(VENV)/.made
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet $(LOCK_ARGS)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup run test lint check lock clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
+
+setup: $(DEVELOPMENT) ## install everything into .venv, locked, with the tools for tests and checks
+
+run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
+	@exec $(BIN)/email-service run --host $(HOST) --port $(PORT)
+
+test: setup ## run all tests (ARGS="-k outbox" for some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## run the checks that need no server: format, lint, types, imports
+	@echo "ruff format: the layout of the code"
+	@$(BIN)/ruff format --check .
+	@echo "ruff check: the rules of the code"
+	@$(BIN)/ruff check .
+	@echo "mypy: the types"
+	@$(BIN)/mypy
+	@echo "lint-imports: the direction of the imports"
+	@$(BIN)/lint-imports --no-logo
+
+check: lint ## run all that CI runs: lint, then the tests
+	@echo "pytest: the tests"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
+	@echo "Resolving dependencies, about half a minute..."
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip --disable-pip-version-check --quiet install uv; \
+	"$$folder/bin/uv" $(COMPILE) --group build --output-file requirements.lock >/dev/null; \
+	"$$folder/bin/uv" $(COMPILE) --group dev --output-file requirements-dev.lock >/dev/null
+
+clean: ## remove .venv and the caches; the data in var/ stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist .coverage .coverage.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(MADE):
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+		echo "There is no $(PYTHON) on this machine: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3." >&2; \
+		exit 1; }
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed and $(PYTHON) is $$("$(PYTHON)" --version 2>&1): install one, or name it: make PYTHON=/path/to/python3.12." >&2; \
+		exit 1; }
+	@if $(BIN)/python -c 'import pip; $(FITS)' 2>/dev/null; then exit 0; fi; \
+	if ! output=$$("$(PYTHON)" -m venv --clear $(VENV) 2>&1); then rm -rf $(VENV); \
+		case "$$output" in \
+		*ensurepip*|*"No module named venv"*) \
+			echo "This Python cannot make virtual environments. Install it with: apt-get install python3-venv" >&2;; \
+		*) echo "Making $(VENV) failed: $$(echo "$$output" | tail -n 1)" >&2;; \
+		esac; exit 1; fi
+	@touch $@
+
+$(RUNTIME): requirements.lock pyproject.toml | $(MADE)
+	@echo "Installing dependencies, about a minute..."
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The development lock holds everything that the runtime lock holds, hence both stamps.
+$(DEVELOPMENT): requirements-dev.lock pyproject.toml | $(MADE)
+	@echo "Installing dependencies for tests and checks, about a minute..."
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $(RUNTIME) $@

@@ -1,0 +1,1 @@
+"""Self-hosted transactional email: templated messages in over HTTP, mail out over SMTP, nothing lost in between."""

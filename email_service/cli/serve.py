@@ -1,0 +1,128 @@
+"""`email-service run`, `migrate`, `worker` and `beat`: the processes of the service."""
+
+import socket
+
+import click
+import flask_migrate
+from flask import Flask
+from sqlalchemy import select
+
+from email_service.app import create_app, create_drain_factory
+from email_service.celery_app import create_celery
+from email_service.cli import house
+from email_service.cli.server import Server
+from email_service.clients import service as clients
+from email_service.clients.models import Client
+from email_service.delivery import tasks
+from email_service.extensions import db
+from email_service.kernel import logs
+from email_service.messages.service import LANES
+from email_service.settings import LogFormat, MailMode, Settings, load
+
+DEVELOPMENT_CLIENT = "development"
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Web processes.")
+@click.option("--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="Threads in each of them.")
+def run(host: str, port: int, workers: int, threads: int) -> None:
+    """Migrate, then serve HTTP; without CELERY_BROKER_URL, deliver in the same process too."""
+    _refuse_taken(host, port)
+    settings = load()
+    app = house.build(settings)
+    _upgrade(app)
+    api_key = _development_key(app, settings)
+    with app.app_context():
+        db.engine.dispose()
+    _greet(f"http://{host}:{port}", settings, api_key)
+    Server(settings, bind=f"{host}:{port}", workers=workers, threads=threads).run()
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the state that this version needs; safe to run twice, and by several at once."""
+    _upgrade(house.build())
+    print("The database is up to date.")
+
+
+@click.command()
+@click.option("--lanes", default=",".join(LANES), show_default=True, help="Which lanes to serve, comma-separated.")
+@click.option("--concurrency", type=click.IntRange(1, 64), help="Threads; DELIVERY_THREADS if left out.")
+def worker(lanes: str, concurrency: int | None) -> None:
+    """Deliver what is due, woken through the broker (CELERY_BROKER_URL)."""
+    settings = load()
+    celery = create_celery(settings)
+    unknown = set(lanes.split(",")) - set(LANES)
+    if unknown:
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
+    _configure_logs(settings)
+    if settings.mail_mode is not MailMode.OFF:
+        tasks.register(celery, create_drain_factory(create_app(settings)))
+    threads = concurrency or settings.delivery_threads
+    celery.worker_main(
+        ["worker", "--pool=threads", f"--concurrency={threads}", f"--queues={lanes}", "--without-gossip", "--without-mingle"]
+    )
+
+
+@click.command()
+def beat() -> None:
+    """Send the sweep that finds due messages when a wake-up was lost; run exactly one, two do no harm."""
+    settings = load()
+    celery = create_celery(settings)
+    _configure_logs(settings)
+    # The schedule is in the code, so nothing needs to be remembered in a file.
+    celery.Beat(scheduler_cls="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
+
+
+def _configure_logs(settings: Settings) -> None:
+    logs.configure(level=settings.log_level, is_human=settings.log_format is LogFormat.HUMAN)
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            hint = f"another process has it, or choose another with --port (make run PORT={port + 1})"
+            raise click.ClickException(f"Cannot listen on {host}:{port} ({error.strerror}): {hint}.") from None
+
+
+def _upgrade(app: Flask) -> None:
+    with app.app_context():
+        flask_migrate.upgrade()
+
+
+def _development_key(app: Flask, settings: Settings) -> str | None:
+    """The key of a new development client, on the first start with SQLite; None when there are clients already."""
+    if not settings.database_url.startswith("sqlite"):
+        return None
+    with house.parts(app).sessions.begin() as session:
+        if session.scalar(select(Client.id).limit(1)):
+            return None
+        return clients.create(session, DEVELOPMENT_CLIENT, ["*"])[1]
+
+
+def _greet(url: str, settings: Settings, api_key: str | None) -> None:
+    lines = [f"email-service at {url}", f"  API documentation   {url}/docs"]
+    if settings.mail_mode is MailMode.CAPTURE:
+        lines.append(f"  captured mail       {url}/inbox   (no MAIL_SERVER is set, so nothing is really sent)")
+    elif settings.mail_mode is MailMode.SMTP:
+        lines.append(f"  mail leaves through {settings.mail_server}:{settings.mail_port}")
+    else:
+        lines.append("  mail is switched off (MAIL_ENABLED=false): messages are recorded, none is sent")
+    if api_key:
+        lines += [
+            "",
+            f"  API key of the client {DEVELOPMENT_CLIENT}, shown only now:",
+            f"  {api_key}",
+            "",
+            "  Send a first message:",
+            f"""  curl -sS {url}/v1/messages -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' """
+            """-d '{"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}'""",
+        ]
+    else:
+        lines.append("  a new API key       .venv/bin/email-service client create NAME --scope '*'")
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,76 @@
+"""gunicorn as a library: the web processes, each with delivery inside it unless Celery does that."""
+
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from email_service.app import create_app, create_runner
+from email_service.celery_app import create_celery, wake_by
+from email_service.cli import house
+from email_service.kernel import logs
+from email_service.settings import LogFormat, MailMode, Settings
+
+# Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.
+GRACEFUL_SECONDS = 60
+_RUNNER_STOP_SECONDS = GRACEFUL_SECONDS - 5.0
+
+
+class PlainLogger(Logger):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's messages in the shape of all our logs; requests are logged by the application."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave both loggers to the root's handler."""
+        self.cfg = cfg
+        self.error_log.setLevel("WARNING")
+        self.access_log.disabled = True
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Nothing: the application has said it already, with the request's id."""
+
+
+class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn with settings of ours; it reads no file and no command line."""
+
+    def __init__(self, settings: Settings, *, bind: str, workers: int, threads: int) -> None:
+        self._settings = settings
+        self._options = {
+            "bind": bind,
+            "workers": workers,
+            "threads": threads,
+            "worker_class": "gthread",
+            "graceful_timeout": GRACEFUL_SECONDS,
+            "timeout": 90,
+            "keepalive": 30,
+            "logger_class": PlainLogger,
+            "control_socket_disable": True,
+            "worker_tmp_dir": None,
+            "post_worker_init": self._start_delivery,
+            "worker_exit": self._stop_delivery,
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take the options as they are."""
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """The application, built in the process that serves it: no connection crosses a fork."""
+        is_human = self._settings.log_format is LogFormat.HUMAN
+        logs.configure(level=self._settings.log_level, is_human=is_human)
+        return create_app(self._settings)
+
+    def _start_delivery(self, worker: Any) -> None:
+        worker.delivery = None
+        if self._settings.celery_broker_url is not None:
+            house.parts(worker.wsgi).wake = wake_by(create_celery(self._settings)).wake
+        elif self._settings.mail_mode is not MailMode.OFF:
+            worker.delivery = create_runner(worker.wsgi)
+            worker.delivery.start()
+
+    def _stop_delivery(self, _arbiter: Any, worker: Any) -> None:
+        runner = getattr(worker, "delivery", None)
+        if runner is not None:
+            runner.stop(_RUNNER_STOP_SECONDS)

@@ -1,0 +1,144 @@
+"""Create clients, give and take their keys, and tell whose key it is. Flushes, never commits."""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from email_service.clients.models import ApiKey, Client
+from email_service.kernel import clock, crypto
+from email_service.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnauthenticatedError
+
+SCOPES = ("messages:send", "messages:read", "templates:read")
+ROTATION_OVERLAP = timedelta(hours=24)
+
+_KEY_FORM = re.compile(r"esk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+# `last_used_at` is for people; writing it on every call would make each call a write on one hot row.
+_LAST_USED_PRECISION = timedelta(minutes=1)
+_NO_SUCH_KEY_HASH = crypto.hash_secret("no key has this secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, detached from the database."""
+
+    client_id: UUID
+    name: str
+    scopes: frozenset[str]
+    rate_limit: str | None
+
+    def may(self, scope: str) -> bool:
+        """Whether the scope is held, by name, by its family (`messages:*`) or by `*`."""
+        family = scope.split(":", maxsplit=1)[0]
+        return not self.scopes.isdisjoint({scope, f"{family}:*", "*"})
+
+
+def create(session: Session, name: str, scopes: Sequence[str]) -> tuple[Client, str]:
+    """A new client and its first API key, which is shown this once and kept only as a hash."""
+    _check_name(name)
+    _check_scopes(scopes)
+    if session.scalar(select(Client.id).where(Client.name == name)):
+        raise ConflictError(
+            f"A client named {name} exists already; choose another name, or `client rotate {name}` for a new key."
+        )
+    client = Client(name=name, scopes=list(dict.fromkeys(scopes)), created_at=clock.now())
+    session.add(client)
+    session.flush()
+    return client, _add_key(session, client)
+
+
+def rotate(session: Session, name: str, overlap: timedelta = ROTATION_OVERLAP) -> str:
+    """A new key for the client; its present keys work for `overlap` longer."""
+    client = get(session, name)
+    if client.revoked_at:
+        raise ConflictError(f"The client {name} is revoked; create a new one.")
+    ends_at = clock.now() + overlap
+    for key in client.keys:
+        if key.revoked_at is None and (key.expires_at is None or key.expires_at > ends_at):
+            key.expires_at = ends_at
+    return _add_key(session, client)
+
+
+def revoke(session: Session, name: str) -> None:
+    """Close the client's keys at once, and for good."""
+    client = get(session, name)
+    client.revoked_at = client.revoked_at or clock.now()
+
+
+def get(session: Session, name: str) -> Client:
+    """The client of this name; NotFoundError when there is none."""
+    client = session.scalar(select(Client).where(Client.name == name))
+    if client is None:
+        raise NotFoundError(f"There is no client named {name}; `email-service client list` shows those that exist.")
+    return client
+
+
+def everyone(session: Session) -> Iterable[Client]:
+    """All clients, by name."""
+    return session.scalars(select(Client).order_by(Client.name))
+
+
+def authenticate(session: Session, presented: str) -> Caller:
+    """The caller who holds this key; UnauthenticatedError, the same for every reason, when nobody does.
+
+    An unknown public id costs the same hash and comparison as a wrong secret.
+    """
+    form = _KEY_FORM.fullmatch(presented)
+    public_id, secret = form.groups() if form else ("", "")
+    key = session.scalar(
+        select(ApiKey).options(joinedload(ApiKey.client, innerjoin=True)).where(ApiKey.public_id == public_id)
+    )
+    is_right = crypto.matches(secret, key.secret_hash if key else _NO_SUCH_KEY_HASH)
+    if key is None or not is_right or not _is_live(key):
+        raise UnauthenticatedError
+    _note_use(session, key)
+    client = key.client
+    return Caller(client.id, client.name, frozenset(client.scopes), client.rate_limit)
+
+
+def _is_live(key: ApiKey) -> bool:
+    is_over = key.expires_at is not None and key.expires_at <= clock.now()
+    return not (is_over or key.revoked_at or key.client.revoked_at)
+
+
+def _note_use(session: Session, key: ApiKey) -> None:
+    now = clock.now()
+    if key.last_used_at is None or key.last_used_at < now - _LAST_USED_PRECISION:
+        statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
+        session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _add_key(session: Session, client: Client) -> str:
+    public_id, secret = secrets.token_hex(6), crypto.random_token()
+    session.add(
+        ApiKey(
+            client_id=client.id,
+            public_id=public_id,
+            secret_hash=crypto.hash_secret(secret),
+            created_at=clock.now(),
+        )
+    )
+    session.flush()
+    return f"esk_{public_id}_{secret}"
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}", name):
+        raise InvalidInputError.at(
+            "/name", "A client's name is 1 to 100 letters, digits, spaces, dots, dashes or underscores."
+        )
+
+
+def _check_scopes(scopes: Sequence[str]) -> None:
+    families = {f"{scope.split(':')[0]}:*" for scope in SCOPES}
+    known = {*SCOPES, *families, "*"}
+    unknown = [scope for scope in scopes if scope not in known]
+    if unknown or not scopes:
+        raise InvalidInputError.at(
+            "/scopes", f"{', '.join(unknown) or 'No scope'} is not a scope; known are {', '.join(sorted(known))}."
+        )

@@ -1,0 +1,81 @@
+"""Takes what is due, delivers it and says how much that was. The same loop serves the local runner and Celery."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from email_service.delivery import outbox
+from email_service.delivery.breaker import Breaker
+from email_service.delivery.outbox import Lease
+from email_service.delivery.worker import Worker
+from email_service.kernel import clock
+
+BATCH = 10
+# An attempt is cut off by its transport after two minutes; a lease that could end during one is given back instead.
+ATTEMPT_SECONDS = 125.0
+IDLE_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Drain:
+    """One thread's way to empty the outbox of its lanes."""
+
+    worker: Worker
+    breaker: Breaker
+    lanes: Sequence[str]
+    lease_seconds: float
+    _worked_at_seconds: float = field(default_factory=clock.monotonic_seconds)
+
+    def run(self, must_stop: Callable[[], bool]) -> int:
+        """Deliver until nothing is due, the transport is down or it is time to stop; how many were taken on.
+
+        Messages that were claimed and not begun are given back before this returns.
+        """
+        handled = 0
+        while not (must_stop() or self.breaker.is_open()):
+            leases = self._claim()
+            handled += self._deliver(leases, must_stop)
+            if len(leases) < BATCH:
+                break
+        self._rest(handled)
+        return handled
+
+    def close(self) -> None:
+        """Let the transport's connection go."""
+        self.worker.transport.close()
+
+    def _rest(self, handled: int) -> None:
+        # A connection outlives a short lull; after that it would only take up one of the server's places.
+        if handled:
+            self._worked_at_seconds = clock.monotonic_seconds()
+        elif clock.monotonic_seconds() - self._worked_at_seconds > IDLE_SECONDS:
+            self.close()
+
+    def _claim(self) -> list[Lease]:
+        with self.worker.sessions.begin() as session:
+            return outbox.claim(session, self.lanes, BATCH, self.lease_seconds)
+
+    def _deliver(self, leases: Sequence[Lease], must_stop: Callable[[], bool]) -> int:
+        for position, lease in enumerate(leases):
+            is_too_late = clock.monotonic_seconds() + ATTEMPT_SECONDS > lease.ends_at_seconds
+            if must_stop() or self.breaker.is_open() or (is_too_late and position > 0):
+                self._release(leases[position:])
+                return position
+            report = self.worker.deliver(lease)
+            if report is not None:
+                self._watch(is_fault=report.is_transport_fault, reply=report.reply)
+        return len(leases)
+
+    def _release(self, leases: Sequence[Lease]) -> None:
+        with self.worker.sessions.begin() as session:
+            outbox.release(session, leases)
+
+    def _watch(self, *, is_fault: bool, reply: str) -> None:
+        transport = self.worker.transport.name
+        if is_fault and self.breaker.trip():
+            _log.error("transport.down", transport=transport, reply=reply)
+        elif not is_fault and self.breaker.reset():
+            _log.info("transport.up", transport=transport)

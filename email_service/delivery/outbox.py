@@ -1,0 +1,96 @@
+"""The queue, which is the messages' table: claim what is due, give it back, find what is still ours.
+
+A row's `due_at` says when somebody must look at it next. While a worker holds a lease, that is when the lease ends; so a
+dead worker's rows come due again by themselves, and no second mechanism looks for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import case, select, update
+from sqlalchemy.orm import Session
+
+from email_service.kernel import clock
+from email_service.kernel.orm import database_now, new_id
+from email_service.messages.models import Message
+from email_service.messages.state import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The bounded right of one worker to send one message now."""
+
+    message_id: UUID
+    lease_id: UUID
+    claimed_from: Status  # `sending`: the lease before this one was lost
+    ends_at_seconds: float  # on clock.monotonic_seconds
+
+
+def claim(session: Session, lanes: Sequence[str], limit: int, lease_seconds: float) -> list[Lease]:
+    """Lease up to `limit` due messages, the earlier lanes first, the longest due first. The caller commits at once.
+
+    Two claims at the same time never return the same message: on PostgreSQL rows are locked and skipped, SQLite admits one
+    writer at a time.
+    """
+    leases: list[Lease] = []
+    for lane in lanes:
+        if len(leases) < limit:
+            leases += _claim_lane(session, lane, limit - len(leases), lease_seconds)
+    return leases
+
+
+def release(session: Session, leases: Sequence[Lease]) -> None:
+    """Give back messages that nobody began to send; they are due again at once, as if they had not been claimed."""
+    session.execute(
+        update(Message)
+        .where(Message.lease_id.in_([lease.lease_id for lease in leases]), Message.status == Status.SENDING)
+        .values(status=Message.claimed_from, due_at=database_now(), lease_id=None, claimed_from=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def find_leased(session: Session, lease: Lease) -> Message | None:
+    """The message, locked, if the lease still holds; None when another worker has taken it over."""
+    return session.scalar(
+        select(Message)
+        .where(Message.id == lease.message_id, Message.lease_id == lease.lease_id)
+        .with_for_update()
+    )
+
+
+def is_expired(session: Session, message: Message) -> bool:
+    """Whether the message's `expires_at` has passed, by the database's clock."""
+    if message.expires_at is None:
+        return False
+    return bool(session.scalar(select(database_now() >= message.expires_at)))
+
+
+def _claim_lane(session: Session, lane: str, limit: int, lease_seconds: float) -> list[Lease]:
+    lease_id = new_id()
+    due = (
+        select(Message.id)
+        .where(Message.lane == lane, Message.due_at.is_not(None), Message.due_at <= database_now())
+        .order_by(Message.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    was_lost = Message.status == Status.SENDING
+    rows = session.execute(
+        update(Message)
+        .where(Message.id.in_(select(due.c.id)))
+        .values(
+            claimed_from=Message.status,
+            status=Status.SENDING,
+            lease_id=lease_id,
+            due_at=database_now(timedelta(seconds=lease_seconds)),
+            lost_lease_count=Message.lost_lease_count + case((was_lost, 1), else_=0),
+        )
+        .returning(Message.id, Message.claimed_from),
+        execution_options={"synchronize_session": False},
+    ).all()
+    ends_at = clock.monotonic_seconds() + lease_seconds
+    return [Lease(message_id, lease_id, Status(claimed_from), ends_at) for message_id, claimed_from in rows]
+

@@ -1,0 +1,96 @@
+"""What follows from a delivery attempt: the next status and, where there is one, the next try. Pure rules, no clock.
+
+Delays run through the schedule and repeat its last step until the tries span 72 hours; a server's own suggestion is obeyed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from email_service.delivery.transport import Outcome, Report
+from email_service.messages.state import Status
+
+GIVE_UP_AFTER_SECONDS = 72 * 3600
+TRANSPORT_PAUSE_SECONDS = 30
+UNCERTAIN_PAUSE_SECONDS = 300
+MAX_SUGGESTION_SECONDS = 24 * 3600
+JITTER = 0.1  # a delay grows by up to this share, so that what failed together is not tried together
+
+# The address itself is wrong (RFC 3463 3.2): nobody should write there again.
+_BAD_ADDRESS_CODES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+_NO_SUCH_MAILBOX_CODES = frozenset({550, 551, 553})
+# What servers without enhanced codes say for an unknown mailbox; anything else could be a policy.
+_NO_SUCH_MAILBOX_WORDS = ("user unknown", "unknown user", "no such user", "no such recipient", "does not exist", "mailbox not found")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What already happened to the message, before this attempt."""
+
+    attempt_count: int
+    uncertain_count: int
+    holds_when_uncertain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do with the message now."""
+
+    status: Status
+    delay_seconds: float | None = None  # None: it is not looked at again by itself
+    counts_attempt: bool = True
+    suppresses: bool = False  # the recipient's address must not be mailed any more
+    reason: str
+
+
+def decide(report: Report, history: History, delays: Sequence[int], jitter: float) -> Decision:
+    """The decision after one attempt; `jitter` is a random number from 0 to 1."""
+    if report.outcome is Outcome.ACCEPTED:
+        return Decision(status=Status.SENT, reason="accepted_by_server")
+    if report.outcome is Outcome.UNCERTAIN:
+        return _after_uncertainty(history)
+    if report.outcome is Outcome.REFUSED:
+        return _after_refusal(report)
+    if report.is_transport_fault:
+        delay = _spread(report.retry_after_seconds or TRANSPORT_PAUSE_SECONDS, jitter)
+        return Decision(
+            status=Status.DEFERRED, delay_seconds=delay, counts_attempt=False, reason="transport_unavailable"
+        )
+    return _after_deferral(report, history, delays, jitter)
+
+
+def delay_before(attempt: int, delays: Sequence[int]) -> int | None:
+    """Seconds between the failed try number `attempt` (from 1) and the next; None when the tries are used up."""
+    waited = sum(delays[: attempt - 1]) + max(0, attempt - 1 - len(delays)) * delays[-1]
+    return None if waited >= GIVE_UP_AFTER_SECONDS else delays[min(attempt, len(delays)) - 1]
+
+
+def is_bad_address(report: Report) -> bool:
+    """Whether the server said that there is no such address, rather than that it does not like this message."""
+    if report.enhanced_code is not None:
+        return report.enhanced_code in _BAD_ADDRESS_CODES
+    words = report.reply.lower()
+    return report.code in _NO_SUCH_MAILBOX_CODES and any(each in words for each in _NO_SUCH_MAILBOX_WORDS)
+
+
+def _after_refusal(report: Report) -> Decision:
+    if is_bad_address(report):
+        return Decision(status=Status.BOUNCED, suppresses=True, reason="address_unknown")
+    return Decision(status=Status.FAILED, reason="refused_by_server")
+
+
+def _after_uncertainty(history: History) -> Decision:
+    if history.holds_when_uncertain or history.uncertain_count > 0:
+        return Decision(status=Status.UNCERTAIN, reason="held_as_uncertain")
+    return Decision(status=Status.UNCERTAIN, delay_seconds=UNCERTAIN_PAUSE_SECONDS, reason="retried_once_as_uncertain")
+
+
+def _after_deferral(report: Report, history: History, delays: Sequence[int], jitter: float) -> Decision:
+    delay = delay_before(history.attempt_count + 1, delays)
+    if delay is None:
+        return Decision(status=Status.FAILED, reason="retries_used_up")
+    suggested = min(report.retry_after_seconds or 0, MAX_SUGGESTION_SECONDS)
+    return Decision(status=Status.DEFERRED, delay_seconds=_spread(max(delay, suggested), jitter), reason="deferred")
+
+
+def _spread(seconds: float, jitter: float) -> float:
+    return seconds * (1 + JITTER * jitter)

@@ -1,0 +1,183 @@
+"""Delivers one leased message, from its row to its outcome. Knows no queue beyond its lease and no protocol.
+
+It holds no transaction and no database connection while it talks to a mail server.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from email_service.delivery import letters, outbox, retry
+from email_service.delivery.outbox import Lease
+from email_service.delivery.transport import Outcome, Parcel, Phase, Report, Transport
+from email_service.kernel import clock
+from email_service.kernel.crypto import Sealer
+from email_service.kernel.errors import ServiceError
+from email_service.kernel.orm import database_now
+from email_service.messages import service as messages
+from email_service.messages import state
+from email_service.messages.models import DeliveryAttempt, Message
+from email_service.messages.state import Status
+from email_service.messages.submission import Attachment, Mailbox
+from email_service.rendering.catalog import Catalog
+from email_service.rendering.renderer import Renderer
+from email_service.suppressions import service as suppressions
+from email_service.suppressions.models import Reason
+
+MAX_LOST_LEASES = 5
+DATABASE_PAUSE_SECONDS = 0.5
+
+_log = structlog.get_logger(__name__)
+_randomness = secrets.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What was taken out of the database before the connection was given back."""
+
+    message: Message
+    variables: dict[str, object]
+    attachments: list[Attachment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Everything one thread needs to deliver; its transport is its own."""
+
+    sessions: sessionmaker[Session]
+    catalog: Catalog
+    renderer: Renderer
+    sealer: Sealer
+    transport: Transport
+    default_sender: Mailbox
+    retry_delays: tuple[int, ...]
+
+    def deliver(self, lease: Lease) -> Report | None:
+        """Take the message to its next status. The report of the attempt, or None when nothing was tried."""
+        started_at = clock.now()
+        structlog.contextvars.bind_contextvars(message_id=str(lease.message_id))
+        try:
+            opened = self._open(lease)
+            if opened is None:
+                return None
+            report = self.transport.send(parcel=self._pack(opened))
+        except ServiceError as error:
+            # The message itself cannot be made into mail, and would not be next time; a person can mend and retry it.
+            report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
+        except Exception as error:
+            # The guard of the queue: one poisonous message must not stop the ones behind it.
+            _log.exception("delivery.crashed")
+            report = Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")
+        finally:
+            structlog.contextvars.unbind_contextvars("message_id")
+        self._settle_surely(lease, report, started_at)
+        return report
+
+    def _settle_surely(self, lease: Lease, report: Report, started_at: datetime) -> None:
+        """Write the outcome down, however long the database is away: forgetting it would send the message again."""
+        while True:
+            try:
+                return self._settle(lease, report, started_at)
+            except OperationalError:
+                if clock.monotonic_seconds() > lease.ends_at_seconds:
+                    raise
+                _log.warning("delivery.outcome_waits", message_id=str(lease.message_id), outcome=report.outcome)
+                time.sleep(DATABASE_PAUSE_SECONDS)
+
+    def _open(self, lease: Lease) -> _Opened | None:
+        with self.sessions.begin() as session:
+            message = outbox.find_leased(session, lease)
+            if message is None or self._is_stopped(session, message, lease):
+                return None
+            return _Opened(
+                message,
+                messages.open_variables(self.sealer, message),
+                messages.open_attachments(self.sealer, message),
+            )
+
+    def _is_stopped(self, session: Session, message: Message, lease: Lease) -> bool:
+        """Whether the message must not be sent after all; if so, its status says why."""
+        if outbox.is_expired(session, message):
+            # One that the server may already have taken stays uncertain: `expired` would say that it was never sent.
+            was_uncertain = lease.claimed_from in {Status.UNCERTAIN, Status.SENDING}
+            state.apply(message, Status.UNCERTAIN if was_uncertain else Status.EXPIRED, reason="expires_at_passed")
+        elif suppression := suppressions.find(session, message.recipient_email):
+            state.apply(message, Status.SUPPRESSED, reason=suppression.reason)
+        elif lease.claimed_from is Status.SENDING and self._is_held_after_lost_lease(message):
+            state.apply(message, Status.UNCERTAIN, reason="lease_lost", lost_leases=message.lost_lease_count)
+        else:
+            return False
+        return True
+
+    def _is_held_after_lost_lease(self, message: Message) -> bool:
+        # A worker died with this message in its hands: its last bytes may or may not have left the house.
+        state.record(message, "message.lease_lost", lost_leases=message.lost_lease_count)
+        return self._holds(message) or message.lost_lease_count > MAX_LOST_LEASES
+
+    def _pack(self, opened: _Opened) -> Parcel:
+        message = opened.message
+        rendered = self.renderer.render(message.template, opened.variables, message.locale)
+        return letters.pack(message, rendered, opened.attachments, self.default_sender)
+
+    def _settle(self, lease: Lease, report: Report, started_at: datetime) -> None:
+        with self.sessions.begin() as session:
+            session.add(self._attempt(lease, report, started_at))
+            message = outbox.find_leased(session, lease)
+            if message is None:
+                _log.warning("delivery.lease_lost", message_id=str(lease.message_id), outcome=report.outcome)
+                return
+            decision = retry.decide(report, self._history(message), self.retry_delays, _randomness.random())
+            self._apply(session, message, report, decision)
+        _log.info(
+            f"message.{decision.status}",
+            message_id=str(lease.message_id),
+            reason=decision.reason,
+            phase=report.phase,
+            code=report.code,
+        )
+
+    def _apply(self, session: Session, message: Message, report: Report, decision: retry.Decision) -> None:
+        evidence = {"code": report.code, "enhanced_code": report.enhanced_code, "reply": report.reply}
+        state.apply(message, decision.status, reason=decision.reason, phase=report.phase, **evidence)
+        message.attempt_count += decision.counts_attempt
+        message.uncertain_count += report.outcome is Outcome.UNCERTAIN
+        if decision.delay_seconds is not None:
+            message.due_at = _next_look(message, decision.delay_seconds)
+        if decision.suppresses:
+            suppressions.suppress(session, message.recipient_email, Reason.HARD_BOUNCE, message.id)
+
+    def _attempt(self, lease: Lease, report: Report, started_at: datetime) -> DeliveryAttempt:
+        return DeliveryAttempt(
+            message_id=lease.message_id,
+            transport=self.transport.name,
+            started_at=started_at,
+            finished_at=clock.now(),
+            outcome=report.outcome,
+            phase=report.phase,
+            code=report.code,
+            enhanced_code=report.enhanced_code,
+            reply=report.reply,
+            refused=dict(report.refused),
+        )
+
+    def _history(self, message: Message) -> retry.History:
+        return retry.History(
+            attempt_count=message.attempt_count,
+            uncertain_count=message.uncertain_count,
+            holds_when_uncertain=self._holds(message),
+        )
+
+    def _holds(self, message: Message) -> bool:
+        return message.template in self.catalog and self.catalog.get(message.template).on_uncertain == "hold"
+
+
+def _next_look(message: Message, delay_seconds: float) -> datetime | database_now:
+    """When the message is due again: after the delay, or at its expiry if that comes first, so that it ends in time."""
+    if message.expires_at and message.expires_at < clock.now() + timedelta(seconds=delay_seconds):
+        return message.expires_at
+    return database_now(timedelta(seconds=delay_seconds))

@@ -1,0 +1,1 @@
+"""The same request, sent twice under one Idempotency-Key, happens once and gets one answer."""

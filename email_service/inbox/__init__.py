@@ -1,0 +1,1 @@
+"""Captured mail and how to look at it. Exists only while nothing is really sent, and never hands mail on."""

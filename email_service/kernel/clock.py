@@ -1,0 +1,14 @@
+"""The only place that reads the time. Knows nothing of the database's clock, which alone decides leases and expiry."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The current instant, in UTC and aware of it."""
+    return datetime.now(UTC)
+
+
+def monotonic_seconds() -> float:
+    """Seconds on a clock that no NTP step moves; only differences mean anything."""
+    return time.monotonic()

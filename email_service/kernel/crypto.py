@@ -1,0 +1,74 @@
+"""Sealing what must be read again, and digests of what must only be recognised.
+
+Knows keys only as text it was given; where they come from and what is sealed is for others to know.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from email_service.kernel.errors import SealBrokenError
+
+_VERSION = b"\x01"
+_PURPOSE = b"email-service/sealing/1"
+_KEY_OCTETS, _FINGERPRINT_OCTETS, _NONCE_OCTETS = 32, 4, 12
+_HEADER_OCTETS = len(_VERSION) + _FINGERPRINT_OCTETS
+_TOKEN_OCTETS = 32
+
+
+class Sealer:
+    """Seals bytes with AES-256-GCM (NIST SP 800-38D) under a key derived from a secret (RFC 5869).
+
+    A sealed value is one version byte, four bytes that tell which key sealed it, the nonce, and the ciphertext with its
+    tag. New values are sealed under `secret`; `fallbacks` are earlier secrets that still open theirs.
+    """
+
+    def __init__(self, secret: str, fallbacks: Sequence[str] = ()) -> None:
+        self._header, current = _derive(secret)
+        self._ciphers = {**dict(map(_derive, fallbacks)), self._header: current}
+
+    def seal(self, plain: bytes, context: str) -> bytes:
+        """`plain` unreadable; only the same `context` (such as `messages.variables:<id>`) opens it again."""
+        nonce = secrets.token_bytes(_NONCE_OCTETS)
+        cipher = self._ciphers[self._header]
+        return self._header + nonce + cipher.encrypt(nonce, plain, self._header + context.encode())
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """What was sealed, or SealBrokenError: unknown key, other context, or not a byte as it was."""
+        header, rest = sealed[:_HEADER_OCTETS], sealed[_HEADER_OCTETS:]
+        cipher = self._ciphers.get(header)
+        if cipher is None:
+            raise SealBrokenError
+        nonce, ciphertext = rest[:_NONCE_OCTETS], rest[_NONCE_OCTETS:]
+        try:
+            return cipher.decrypt(nonce, ciphertext, header + context.encode())
+        except (InvalidTag, ValueError) as error:
+            raise SealBrokenError from error
+
+
+def hash_secret(secret: str) -> bytes:
+    """SHA-256 of a secret of 256 random bits; too fast for anything that a person chose or could guess."""
+    # A caller may send a lone surrogate in JSON; it matches nothing, and must not raise.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def random_token() -> str:
+    """256 random bits as 43 base64url characters."""
+    return secrets.token_urlsafe(_TOKEN_OCTETS)
+
+
+def matches(secret: str, digest: bytes) -> bool:
+    """Whether `digest` is that of `secret`, in a time that does not tell how much of it agrees."""
+    return hmac.compare_digest(hash_secret(secret), digest)
+
+
+def _derive(secret: str) -> tuple[bytes, AESGCM]:
+    """What stands before everything that this secret seals, and the cipher that seals it."""
+    material = HKDF(SHA256(), _KEY_OCTETS + _FINGERPRINT_OCTETS, salt=None, info=_PURPOSE).derive(secret.encode())
+    return _VERSION + material[_KEY_OCTETS:], AESGCM(material[:_KEY_OCTETS])

@@ -1,0 +1,90 @@
+"""Structured logs: one JSON line for each event, or one readable line while developing; the libraries' logs in the same shape.
+
+Whatever looks like an address or an API key is masked on the way out, wherever it came from (T27).
+"""
+
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+from email_service.kernel.addresses import mask
+
+_ADDRESS = re.compile(r"[^\s@<>\"'(),;:\[\]\\]+@[^\s@<>\"'(),;:\[\]\\]+")
+# An API key, and anything of 43 characters or more that could be a token of 256 bits; ids and file names stay readable.
+_SECRET = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+|(?<![A-Za-z0-9_/.-])[A-Za-z0-9_-]{43,}(?![A-Za-z0-9_/.-])")
+_PLAIN_KEYS = frozenset({"event", "level", "timestamp", "logger"})
+
+
+def configure(*, level: str, is_human: bool) -> None:
+    """Send every log of this process to standard error, in one shape. Calling it again replaces the earlier setting."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _format_exception,
+        hide,
+    ]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+        if is_human
+        else structlog.processors.JSONRenderer()
+    )
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "events": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": shared,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+                }
+            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
+            "root": {"handlers": ["stderr"], "level": level},
+            "loggers": {"alembic": {"level": "WARNING"}, "flask_cors": {"level": "WARNING"}},
+        }
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:-3],
+            _format_exception,
+            hide,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask addresses and secrets in every value, however deep."""
+    for key, value in event.items():
+        if key not in {"_record", "_from_structlog"}:
+            event[key] = value if key in _PLAIN_KEYS - {"event"} else _hidden(value)
+    return event
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SECRET.sub("[hidden]", _ADDRESS.sub(lambda found: mask(found.group()), value))
+    if isinstance(value, Mapping):
+        return {key: _hidden(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(each) for each in value]
+    return value
+
+
+def _format_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # Formatted before `hide`, so that an address inside an exception's text is masked too.
+    return structlog.processors.format_exc_info(_logger, _method, event)

@@ -1,0 +1,137 @@
+"""The base of every table and the column types they share.
+
+Knows how to make SQLite and PostgreSQL behave alike: aware times, the database's own clock, safe SQLite pragmas. Refuses to
+know any table, and which database is in use.
+"""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, Dialect, Engine, Interval, MetaData, create_engine, event, literal
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, Uuid
+from uuid_utils.compat import uuid7
+
+_SQLITE_BUSY_MILLISECONDS = 15_000
+
+
+class TZDateTime(TypeDecorator[datetime]):
+    """An aware instant. SQLite drops time zones, so what it returns is UTC by agreement."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = "a time without a zone cannot be stored"
+            raise ValueError(msg)
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return value if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class database_now(FunctionElement[datetime]):  # noqa: N801 - used like a SQL function, so it is named like one
+    """The database's clock plus `delta`: leases and expiry must not depend on which machine's clock is wrong."""
+
+    type = TZDateTime()
+    inherit_cache = True
+
+    def __init__(self, delta: timedelta = timedelta(0)) -> None:
+        super().__init__(literal(delta.total_seconds()))
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **keywords)}))"
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
+    # The text has to sort beside what SQLAlchemy stores: six digits of a second, no zone.
+    seconds = compiler.process(element.clauses, **keywords)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+class Base(DeclarativeBase):
+    """What all tables share: constraint names that migrations can rely on, and types for Python's own."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: TZDateTime(), UUID: Uuid(), timedelta: Interval()}  # noqa: RUF012 - read by SQLAlchemy
+
+
+class Identified:
+    """A row with a UUIDv7 (RFC 9562): unique everywhere and sorted by when it was made."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7, sort_order=-1)
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7, for rows whose id is needed before they are written."""
+    return uuid7()
+
+
+def first_id_at(instant: datetime, *, after_milliseconds: int = 0) -> UUID:
+    """The smallest UUIDv7 of this instant's millisecond (or of a later one), to bound ids where times are asked for."""
+    milliseconds = int(instant.timestamp() * 1000) + after_milliseconds
+    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
+
+
+def prepare_engine(engine: Engine) -> Engine:
+    """Give a SQLite engine the pragmas that make it safe for several threads; leave other engines alone."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def open_engine(url: str) -> Engine:
+    """An engine outside of Flask, for workers and commands."""
+    return prepare_engine(create_engine(url, pool_pre_ping=True))
+
+
+def wake_after_commit(session: Session, lane: str) -> None:
+    """Note that this transaction made a message of `lane` due; the boundary that commits wakes the workers."""
+    session.info.setdefault("lanes_to_wake", set()).add(lane)
+
+
+def take_lanes_to_wake(session: Session) -> set[str]:
+    """The lanes noted since the last call; empty when there is nobody to wake."""
+    lanes: set[str] = session.info.pop("lanes_to_wake", set())
+    return lanes
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    if not isinstance(connection, sqlite3.Connection):
+        return
+    # The driver's own transaction handling begins too late to protect a read that a write depends on.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a 202 must survive a power cut
+        "foreign_keys = ON",
+        f"busy_timeout = {_SQLITE_BUSY_MILLISECONDS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction that reads first and writes later fails at once when another writer came between.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""Accepted messages: what was asked for, what became of it, and the facts in between."""

@@ -1,0 +1,213 @@
+"""The values a template is rendered with: the brand, what is wrong with variables, and how they are made harmless.
+
+Knows JSON Schema and what mail clients do with text; knows no template and no Jinja.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from jsonschema_rs import Draft202012Validator, ValidationError
+
+from email_service.kernel.errors import Fault, SettingsError
+
+SIZE_LIMIT_BYTES = 256 * 1024
+ONE_LINE = r"^[^\p{Cc}\p{Zl}\p{Zp}]*$"  # the pattern that a manifest gives to a name
+
+_FAULT_LIMIT = 50
+_LINK_LIMIT_CHARACTERS = 4096
+_WEB_LINK = re.compile(r"https?://[^\s/?#@\\\"'<>`]+(?:[/?#][^\s\\\"'<>`]*)?", re.IGNORECASE)
+
+# C0 and C1 controls except tab and line feed, and the characters that turn the direction of the text after them:
+# "moc.live" behind U+202E reads "evil.com".
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What mail clients look for when they turn text into links: a dot before a letter, `://` and `@`.
+_LINK_JOINTS = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=[^\W\d_])|:(?=//)|(?<=\S)@(?=\S)")
+_BREAK = "\\g<0>\u200c"
+
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+_READABLE_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
+_INK = "#111827"
+
+_TYPES = {
+    "string": "a string",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+_FORMATS = {"uri": "an absolute http or https link", "email": "an email address"}
+_SENTENCES = {
+    "maxLength": "may have at most {limit} characters",
+    "minLength": "has to have at least {limit} characters",
+    "maximum": "may be at most {limit}",
+    "minimum": "has to be at least {limit}",
+    "exclusiveMaximum": "has to be less than {limit}",
+    "exclusiveMinimum": "has to be more than {limit}",
+    "maxItems": "may have at most {limit} entries",
+    "minItems": "has to have at least {limit} entries",
+    "maxProperties": "may have at most {limit} entries",
+    "minProperties": "has to have at least {limit} entries",
+    "multipleOf": "has to be a multiple of {multiple_of}",
+    "uniqueItems": "may not hold the same entry twice",
+    "pattern": "has to match the pattern {pattern}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brand:
+    """Who the mail comes from, in the reader's eyes; from the settings, the same in every message."""
+
+    name: str
+    logo_url: str | None = None
+    color: str = "#2563eb"
+    support_email: str | None = None
+    frontend_url: str
+
+    def __post_init__(self) -> None:
+        if not _COLOR.fullmatch(self.color):
+            raise SettingsError(f"The brand's colour has to be written like #2563eb, not {self.color!r}.")
+
+    def as_variables(self) -> dict[str, str | None]:
+        """What templates see as `brand`: also `on_color`, which reads best on the brand's colour, and `link_color`."""
+        return {
+            **asdict(self),
+            "on_color": max("#ffffff", _INK, key=lambda ink: _contrast(ink, self.color)),
+            "link_color": self.color if _contrast(self.color, "#ffffff") >= _READABLE_CONTRAST else _INK,
+        }
+
+
+def _contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2, from 1 to 21."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: str) -> float:
+    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)  # noqa: PLR2004 - the constants of the standard
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def is_web_link(value: str) -> bool:
+    """Whether this is an absolute http(s) link that every parser reads alike: no user, no white space, no quotes."""
+    if len(value) > _LINK_LIMIT_CHARACTERS or not value.isprintable() or not _WEB_LINK.fullmatch(value):
+        return False
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+
+
+def compile_schema(schema: dict[str, Any]) -> Draft202012Validator:
+    """A validator that asserts formats, takes only web links for `uri` and never fetches a remote schema."""
+    return Draft202012Validator(schema, validate_formats=True, formats={"uri": is_web_link}, offline=True)
+
+
+def find_faults(variables: Mapping[str, Any], validator: Draft202012Validator, schema: dict[str, Any]) -> list[Fault]:
+    """What is wrong with these variables, at most 50 faults, each pointer below /variables."""
+    try:
+        size = len(json.dumps(variables, ensure_ascii=False, allow_nan=False).encode())
+        if size > SIZE_LIMIT_BYTES:
+            return [Fault("/variables", f"may be at most {SIZE_LIMIT_BYTES // 1024} kB in all, as JSON")]
+        known = ", ".join(schema["properties"]) or "none"
+        faults = (fault for error in validator.iter_errors(variables) for fault in explain(error, known))
+        return [Fault(f"/variables{each.pointer}", each.message) for each in islice(faults, _FAULT_LIMIT)]
+    except UnicodeEncodeError:
+        return [Fault("/variables", "hold a lone surrogate code point, which no mail can carry")]
+    except RecursionError:
+        return [Fault("/variables", "are nested too deeply")]
+    except (TypeError, ValueError):  # NaN, a foreign type, or deeper than the validator goes
+        return [Fault("/variables", "hold a value that JSON does not know, or are nested too deeply")]
+
+
+def explain(error: ValidationError, known: str | None = None) -> Iterator[Fault]:
+    """The validator's finding as sentences that never repeat the value, which may be a secret."""
+    details: dict[str, Any] = error.kind.as_dict()
+    match error.kind.name:
+        case "required":
+            yield Fault(_pointer([*error.instance_path, details["property"]]), "is required")
+        case "additionalProperties":
+            sentence = "is not known here" if known is None or error.instance_path else _unknown(known)
+            yield from (Fault(_pointer([*error.instance_path, name]), sentence) for name in details["unexpected"])
+        case kind:
+            yield Fault(_pointer(error.instance_path), _sentence(kind, details))
+
+
+def _unknown(known: str) -> str:
+    return f"is not a variable of this template; known: {known}"
+
+
+def _sentence(kind: str, details: dict[str, Any]) -> str:
+    match kind:
+        case "type":
+            sentence = f"has to be {' or '.join(_TYPES.get(each, each) for each in details['types'])}"
+        case "enum":
+            sentence = f"has to be one of {', '.join(json.dumps(each) for each in details['options'])}"
+        case "const":
+            sentence = f"has to be {json.dumps(details['expected_value'])}"
+        case "format":
+            sentence = f"has to be {_FORMATS.get(details['format'], 'a valid ' + details['format'])}"
+        case "minLength" if details["limit"] == 1:
+            sentence = "may not be empty"
+        case "pattern" if details["pattern"] == ONE_LINE:
+            sentence = "may not hold line breaks or control characters"
+        case _:
+            sentence = _SENTENCES.get(kind, "does not fit its schema ({kind})").format(kind=kind, **details)
+    return sentence
+
+
+def _pointer(path: list[str | int]) -> str:
+    return "".join("/" + str(step)[:100].replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def clean(value: Any, schema: Any) -> Any:
+    """A copy of a JSON value without controls, direction overrides and line ends other than LF.
+
+    Raises TypeError for what JSON does not know and ValueError for a `uri` that is no web link.
+    """
+    return _walk(value, schema if isinstance(schema, dict) else {}, is_linkable=True)
+
+
+def unlink(value: Any, schema: Any) -> Any:
+    """As `clean`, and no text in it becomes a link by itself: clients link "evil.com" in a display name.
+
+    A zero-width non-joiner behind each joint is invisible and stops them; `uri` and `email` values stay as they are.
+    """
+    return _walk(value, schema if isinstance(schema, dict) else {}, is_linkable=False)
+
+
+def _walk(value: Any, schema: dict[str, Any], *, is_linkable: bool) -> Any:
+    match value:
+        case str():
+            return _clean_text(value, schema.get("format"), is_linkable=is_linkable)
+        case None | bool() | int() | float():
+            return value
+        case list() | tuple():
+            items = schema.get("items", {})
+            return [_walk(each, items if isinstance(items, dict) else {}, is_linkable=is_linkable) for each in value]
+        case dict():
+            known = schema.get("properties", {})
+            return {
+                key if key in known else _clean_text(key, None, is_linkable=is_linkable): _walk(
+                    each, known.get(key, {}), is_linkable=is_linkable
+                )
+                for key, each in value.items()
+            }
+    raise TypeError(f"a variable may not be of the type {type(value).__name__}")
+
+
+def _clean_text(text: str, form: str | None, *, is_linkable: bool) -> str:
+    if form == "uri":
+        if not is_web_link(text):
+            raise ValueError("a link is not an absolute http or https link")
+        return text
+    text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return text if is_linkable or form == "email" else _LINK_JOINTS.sub(_BREAK, text)

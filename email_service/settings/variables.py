@@ -1,0 +1,128 @@
+"""The list of all settings: each one's type, the way its text is read, its default and whether it is a secret.
+
+Knows no rule that needs two of them at once; those are in `mail_rules` and `secret_key`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from email_service.settings import values
+
+
+class MailMode(StrEnum):
+    """What happens to a message when it is due."""
+
+    SMTP = "smtp"  # it is handed to the mail server
+    CAPTURE = "capture"  # it is kept and shown, never sent
+    OFF = "off"  # it is accepted and recorded, and stays
+
+
+class Expose(StrEnum):
+    """Which half of the API an instance serves."""
+
+    ALL = "all"
+    INTERNAL = "internal"  # calls that need an API key
+    PUBLIC = "public"  # calls that anybody may make
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    JSON = "json"
+    HUMAN = "human"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """How one environment variable becomes a value. A default that can be called is made at the moment of reading."""
+
+    parse: Callable[[str], Any]
+    default: Any = None
+    alias: str | None = None
+    show: Callable[[Any], str] = repr
+
+
+def env(
+    parse: Callable[[str], Any], *, default: Any = None, alias: str | None = None, show: Callable[[Any], str] = repr
+) -> dict[str, Variable]:
+    """What marks a field of Settings as an environment variable."""
+    return {"variable": Variable(parse, default, alias, show)}
+
+
+def _hidden(value: object) -> str:
+    return "'***'" if value else repr(value)
+
+
+def _scheme_only(url: str | None) -> str:
+    # A password may hide in the authority or in the query, so nothing after the scheme is shown.
+    return repr(url if url is None else f"{url.partition('://')[0]}://***")
+
+
+def _default_database_url() -> str:
+    return f"sqlite:///{Path.cwd()}/var/email_service.db"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """Everything an operator can choose. Made by `load` only, which has checked it."""
+
+    database_url: str = field(metadata=env(values.database_url, default=_default_database_url, show=_scheme_only))
+    redis_url: str | None = field(metadata=env(values.url("redis", "rediss"), show=_scheme_only))
+    celery_broker_url: str | None = field(
+        metadata=env(values.url("redis", "rediss", "amqp", "amqps"), show=_scheme_only)
+    )
+    secret_key: str = field(metadata=env(values.secret_key, show=_hidden))
+    secret_key_fallbacks: tuple[str, ...] = field(
+        metadata=env(values.many(values.secret_key), default=(), show=_hidden)
+    )
+
+    mail_enabled: bool | None = field(metadata=env(values.switch))
+    mail_server: str | None = field(metadata=env(values.host, alias="SMTP_SERVER"))
+    mail_port: int = field(metadata=env(values.whole(1, 65535), alias="SMTP_PORT"))
+    mail_use_tls: bool = field(metadata=env(values.switch))
+    mail_use_ssl: bool = field(metadata=env(values.switch))
+    mail_username: str | None = field(metadata=env(str, alias="SMTP_USERNAME", show=_hidden))
+    mail_password: str | None = field(metadata=env(str, alias="SMTP_PASSWORD", show=_hidden))
+    mail_ca_file: Path | None = field(metadata=env(values.existing_file))
+    mail_default_sender: str = field(metadata=env(values.mailbox, alias="SENDER_EMAIL"))
+    mail_timeout: int = field(metadata=env(values.whole(1, 600), default=30))
+    mail_max_emails: int = field(metadata=env(values.whole(1, 100_000), default=100))
+    mail_retry_delays: tuple[int, ...] = field(
+        metadata=env(values.delays, default=(2, 4, 8, 60, 300, 900, 3600, 7200, 14400, 28800))
+    )
+    delivery_threads: int = field(metadata=env(values.whole(1, 64), default=4))
+    delivery_lease_seconds: int = field(metadata=env(values.whole(5, 3600), default=180))
+
+    frontend_url: str = field(metadata=env(values.origin, default="http://localhost:3000"))
+    brand_name: str = field(metadata=env(values.line, default="Example App"))
+    brand_logo_url: str | None = field(metadata=env(values.url("https", "http")))
+    brand_color: str = field(metadata=env(values.color, default="#1f4fd8"))
+    support_email: str | None = field(metadata=env(values.email))
+
+    expose: Expose = field(metadata=env(values.choice(Expose), default=Expose.ALL))
+    trusted_proxy_count: int = field(metadata=env(values.whole(0, 5), default=0))
+    trusted_hosts: tuple[str, ...] = field(metadata=env(values.many(values.served_host), default=()))
+    cors_allowed_origins: tuple[str, ...] = field(metadata=env(values.many(values.origin), default=()))
+    # 10 MB of attachments are 13.4 MB in base64; the rest is for the message around them.
+    max_body_bytes: int = field(metadata=env(values.whole(1024, 1024**3), default=16 * 1024**2))
+    public_rate_limit: str = field(metadata=env(values.rate_limit, default="100/minute"))
+    api_rate_limit: str = field(metadata=env(values.rate_limit, default="6000/minute"))
+
+    log_level: str = field(metadata=env(values.log_level, default="INFO"))
+    log_format: LogFormat = field(metadata=env(values.choice(LogFormat), default=LogFormat.JSON))
+
+    # Derived from the settings above; no variables of their own.
+    mail_mode: MailMode
+    sender: values.Mailbox
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={_show(each.metadata, getattr(self, each.name))}" for each in fields(self))
+        return f"Settings({', '.join(shown)})"
+
+
+def _show(metadata: Any, value: object) -> str:
+    variable = metadata.get("variable")
+    return variable.show(value) if isinstance(variable, Variable) else repr(value)

@@ -1,0 +1,75 @@
+"""Read a request's JSON body strictly: one object, unique names, no NaN, nothing that no database can store.
+
+Knows nothing of what the members mean; schemas do.
+"""
+
+import json
+from typing import Any
+
+from flask import request
+from flask.json.provider import DefaultJSONProvider
+
+from email_service.kernel.errors import MalformedBodyError, UnsupportedMediaTypeError
+
+
+class StrictJSONProvider(DefaultJSONProvider):
+    """Flask's JSON with the ambiguities of RFC 8259 refused instead of resolved by chance."""
+
+    sort_keys = False
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Parse; MalformedBodyError says what is wrong and where."""
+        try:
+            value = json.loads(s, object_pairs_hook=_unique, parse_constant=_refuse_constant, **kwargs)
+        except json.JSONDecodeError as error:
+            raise MalformedBodyError(
+                f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            ) from None
+        except UnicodeDecodeError:
+            raise MalformedBodyError("The body is not valid UTF-8.") from None
+        except RecursionError:
+            raise MalformedBodyError("The body is nested too deeply.") from None
+        if b"\\u" in (s if isinstance(s, bytes) else s.encode("utf-8", "surrogatepass")):
+            _refuse_unstorable(value)
+        return value
+
+
+def read() -> None:
+    """Parse the body once, if there is one; later readers get the same object."""
+    if request.method in {"GET", "HEAD", "DELETE"} or not _has_body():
+        return
+    if not request.is_json:
+        raise UnsupportedMediaTypeError
+    if not isinstance(request.get_json(), dict):
+        raise MalformedBodyError("The body has to be one JSON object.")
+
+
+def _has_body() -> bool:
+    return bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise MalformedBodyError(f"The member {repeated[:100]!r} stands twice in one JSON object.")
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise MalformedBodyError(f"{name} is not valid JSON; use null or a number.")
+
+
+def _refuse_unstorable(value: Any) -> None:
+    # Escapes can spell what UTF-8 cannot carry (half a surrogate pair) and what PostgreSQL cannot store (NUL).
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.keys()
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str) and ("\x00" in item or any("\ud800" <= character <= "\udfff" for character in item)):
+            raise MalformedBodyError("A string holds NUL or half a surrogate pair, which no text can hold; remove it.")

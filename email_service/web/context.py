@@ -1,0 +1,100 @@
+"""What belongs to one request: its id, its transaction, and the way to the parts that the application was built from.
+
+The transaction here is the only one that commits on behalf of HTTP; workers are woken after that, never before.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import structlog
+from flask import Flask, Response, current_app, g, request
+from sqlalchemy.orm import Session, sessionmaker
+
+from email_service.kernel import orm
+
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_Part = TypeVar("_Part")
+
+
+class Parts:
+    """What `create_app` built, found by type. One for each application."""
+
+    def __init__(self, sessions: sessionmaker[Session], wake: Callable[[set[str]], None]) -> None:
+        self.sessions = sessions
+        self.wake = wake
+        self._by_type: dict[type, object] = {}
+
+    def add(self, *parts: object) -> None:
+        """Make each part known under its own class."""
+        self._by_type |= {type(part): part for part in parts}
+
+    def get(self, cls: type[_Part]) -> _Part:
+        """The part of this class."""
+        found = self._by_type[cls]
+        assert isinstance(found, cls)
+        return found
+
+
+def install(app: Flask) -> None:
+    """Give every request an id and an end; before any extension, so that their answers are named too."""
+    app.before_request(_begin)
+    app.after_request(_name_request)
+    app.teardown_request(_end)
+
+
+def parts() -> Parts:
+    """The parts of the application that serves this request."""
+    found: Parts = current_app.extensions["email_service"]
+    return found
+
+
+def part(cls: type[_Part]) -> _Part:
+    """The one part of this class."""
+    return parts().get(cls)
+
+
+def session() -> Session:
+    """The session of this request; what it did is lost unless `transaction` ends well."""
+    if "session" not in g:
+        g.session = parts().sessions()
+    found: Session = g.session
+    return found
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """The request's one transaction: committed at the end of the block, and then the workers are woken."""
+    current = session()
+    yield current
+    current.commit()
+    if lanes := orm.take_lanes_to_wake(current):
+        parts().wake(lanes)
+
+
+def release_connection() -> None:
+    """End the transaction so far without keeping anything, before something slow that needs no database."""
+    session().rollback()
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID_FORM.fullmatch(given) else str(orm.new_id())
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _name_request(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.get("request_id") or str(orm.new_id())
+    return response
+
+
+def _end(_error: BaseException | None) -> None:
+    current: Session | None = g.pop("session", None)
+    if current is not None:
+        current.close()
+
+
+def wake_nobody(_lanes: Iterable[str]) -> None:
+    """For applications whose messages are found by somebody else's sweep."""

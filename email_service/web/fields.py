@@ -1,0 +1,86 @@
+"""Marshmallow fields for what the API speaks of everywhere: instants, mailboxes, base64. They only judge the shape."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from email_service.kernel import addresses
+from email_service.kernel.errors import InvalidInputError
+
+
+class Instant(fields.AwareDateTime):
+    """A time with its zone (RFC 3339); written in UTC with a Z."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", **kwargs)
+        self.error_messages["invalid"] = "has to be a time such as 2026-11-21T09:30:00Z"
+        self.error_messages["invalid_awareness"] = "has to say its zone, such as 2026-11-21T09:30:00Z"
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        del attr, obj, kwargs
+        return value and value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        assert isinstance(found, datetime)
+        try:
+            return found.astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=value, obj_type="datetime") from None
+
+
+class MailboxField(fields.Field[dict[str, str]]):
+    """One recipient: a bare address, or an object with `email` and `name`. A list is refused (T15)."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        del attr, obj, kwargs
+        return value
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, str]:
+        del attr, data, kwargs
+        if isinstance(value, str):
+            return {"email": _checked("email", addresses.parse, value, is_whole=True).email, "name": ""}
+        if not isinstance(value, dict):
+            raise ValidationError('has to be one address, or an object such as {"email": "ada@example.com", "name": "Ada"}')
+        _refuse_other_members(value)
+        email, name = value.get("email"), value.get("name") or ""
+        if not isinstance(email, str) or not isinstance(name, str):
+            wrong = "name" if isinstance(email, str) else "email"
+            raise ValidationError({wrong: [f"is {'required' if wrong not in value else 'not a string'}"]})
+        return {
+            "email": _checked("email", addresses.parse, email).email,
+            "name": _checked("name", addresses.display_name, name),
+        }
+
+
+class Base64Text(fields.String):
+    """Bytes in standard base64 (RFC 4648 4), kept as the text they came in."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValidationError("has to be standard base64 with padding and without line breaks") from None
+        return text
+
+
+def decoded_length(text: str) -> int:
+    """How many bytes valid base64 text stands for."""
+    return len(text) // 4 * 3 - text[-2:].count("=")
+
+
+def _checked(member: str, check: Any, value: str, *, is_whole: bool = False) -> Any:
+    try:
+        return check(value)
+    except InvalidInputError as error:
+        raise ValidationError(error.detail if is_whole else {member: [error.detail]}) from None
+
+
+def _refuse_other_members(value: dict[str, Any]) -> None:
+    if others := sorted(map(str, value.keys() - {"email", "name"})):
+        raise ValidationError({other[:100]: ["is not a member of a mailbox; known are email and name"] for other in others})

@@ -1,0 +1,132 @@
+"""Every error as `application/problem+json` (RFC 9457), with a stable code, JSON pointers and the request id.
+
+Knows how foreign exceptions (Werkzeug, webargs, Flask-Limiter, SQLAlchemy) map to our own; invents no sentence of its own
+where `kernel/errors` has one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, request
+from flask_limiter import RateLimitExceeded
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from email_service.extensions import limiter
+from email_service.kernel import clock
+from email_service.kernel.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    Fault,
+    InvalidInputError,
+    NotFoundError,
+    RateLimitedError,
+    ServiceError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+)
+
+_log = structlog.get_logger(__name__)
+_OURS: dict[int, type[ServiceError]] = {
+    error.status: error
+    for error in (BadRequestError, NotFoundError, BodyTooLargeError, UnsupportedMediaTypeError, RateLimitedError)
+}
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the application as a problem."""
+    app.register_error_handler(ServiceError, answer)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(OperationalError, _answer_database)
+    app.register_error_handler(InterfaceError, _answer_database)
+    app.register_error_handler(PoolTimeoutError, _answer_database)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def answer(error: ServiceError) -> Response:
+    """One of our own errors as an HTTP answer."""
+    response = _build(error.status, error.code, error.title, error.detail)
+    if error.faults:
+        _add(response, errors=[{"pointer": fault.pointer, "message": fault.message} for fault in error.faults])
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # The rest of the body was not read; the server must not take it for the next request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+def document(error: ServiceError) -> dict[str, Any]:
+    """The problem as a plain object, for answers that carry several."""
+    body: dict[str, Any] = json.loads(answer(error).get_data(as_text=True))
+    return body
+
+
+def _answer_http(error: HTTPException) -> Response:
+    if isinstance(error, RateLimitExceeded):
+        return answer(RateLimitedError(retry_after_seconds=_seconds_until_reset()))
+    if error.code == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return answer(_invalid_input(getattr(error, "data", None) or {}))
+    if ours := _OURS.get(error.code or 0):
+        return answer(ours())
+    status = HTTPStatus(error.code or 500)
+    response = _build(status, status.name.lower(), status.phrase, error.description or status.description)
+    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        _add(response, detail=f"{request.method} is not possible here; possible: {response.headers['Allow']}.")
+    if redirect := getattr(error, "new_url", None):
+        response.headers["Location"] = redirect
+    return response
+
+
+def _answer_database(error: Exception) -> Response:
+    _log.error("database.unavailable", error=type(error).__name__)
+    return answer(UnavailableError(retry_after_seconds=2))
+
+
+# The edge of the program: whatever nobody foresaw becomes a 500 that names the request and tells nothing else.
+def _answer_unexpected(error: Exception) -> Response:
+    _log.error("request.failed", path=request.path, method=request.method, exc_info=error)
+    return answer(ServiceError())
+
+
+def _build(status: int, code: str, title: str, detail: str) -> Response:
+    members = {"type": f"urn:problem:{code}", "title": title, "status": int(status), "detail": detail, "code": code}
+    members["request_id"] = g.get("request_id", "")
+    return Response(json.dumps(members), status=int(status), mimetype="application/problem+json")
+
+
+def _add(response: Response, **members: Any) -> None:
+    response.set_data(json.dumps({**json.loads(response.get_data(as_text=True)), **members}))
+
+
+def _seconds_until_reset() -> int:
+    breached = [limit for limit in limiter.current_limits if limit.breached]
+    return max((int(limit.reset_at - clock.now().timestamp()) + 1 for limit in breached), default=1)
+
+
+def _invalid_input(data: Mapping[str, Any]) -> InvalidInputError:
+    messages = data.get("messages") or {}
+    # webargs puts the place first (json, query); query parameters are named without it.
+    places = messages.items() if isinstance(messages, dict) else [("json", messages)]
+    faults = [fault for _, found in places for fault in _faults(found, "")]
+    detail = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults[:3])
+    return InvalidInputError(detail or None, faults=faults)
+
+
+def _faults(messages: Any, pointer: str) -> Iterator[Fault]:
+    if isinstance(messages, dict):
+        for name, found in messages.items():
+            step = "" if name == "_schema" else "/" + str(name).replace("~", "~0").replace("/", "~1")
+            yield from _faults(found, pointer + step)
+    elif isinstance(messages, list):
+        for found in messages:
+            yield from _faults(found, pointer)
+    else:
+        yield Fault(pointer, str(messages))

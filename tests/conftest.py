@@ -1,0 +1,112 @@
+"""What every test stands on: a clean environment, servers never silently missing, no network for unit tests."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from hypothesis import settings
+
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+UNIT_TESTS = Path(__file__).parent / "unit"
+# Whatever configures the service: a developer's own settings must not decide what the tests show.
+OUR_SETTINGS = (
+    "ACCOUNT_DIRECTORY",
+    "API_RATE_LIMIT",
+    "BRAND_",
+    "CELERY_",
+    "DATABASE_URL",
+    "EXPOSE",
+    "FRONTEND_URL",
+    "MAIL_",
+    "MAX_BODY_BYTES",
+    "PUBLIC_",
+    "REDIS_URL",
+    "RETENTION_DAYS",
+    "SECRET_KEY",
+    "SENDER_",
+    "SMTP_",
+    "SUPPORT_EMAIL",
+    "TOKEN_",
+    "TRUSTED_",
+)
+SERVERS = pytest.StashKey[dict[str, servers.Server]]()
+
+settings.register_profile("house", deadline=None, max_examples=100, derandomize=IN_CI)
+settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith(OUR_SETTINGS)]:
+        del os.environ[name]
+    if hasattr(config, "workerinput"):
+        found = [servers.Server(**fields) for fields in config.workerinput["servers"]]
+    else:
+        found = [servers.find_postgres(), servers.find_redis()]
+    config.stash[SERVERS] = {server.name: server for server in found}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    """Under xdist the controller starts the wheels' servers, once and before its workers, and outlives them all."""
+    found = node.config.stash[SERVERS].values()
+    node.workerinput["servers"] = [
+        {"name": server.name, "origin": server.origin, "known_url": server.url()} for server in found
+    ]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return "servers: " + ", ".join(map(str, config.stash[SERVERS].values()))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if len(report.longrepr) == 3]
+    for name, advice in servers.HOW_TO_START.items():
+        count = Counter(f"{name} is missing" in reason for reason in reasons)[True]
+        if count:
+            tests = "1 test" if count == 1 else f"{count} tests"
+            terminalreporter.write_line(
+                f"{tests} did not run because {name} is missing: {advice}.", red=True, bold=True
+            )
+
+
+@pytest.fixture(scope="session")
+def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The SQLAlchemy URL of a new PostgreSQL database, this test process's own."""
+    yield from _lent(pytestconfig, servers.POSTGRES)
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of a Redis database that was empty, is this test process's own and may be flushed."""
+    yield from _lent(pytestconfig, servers.REDIS)
+
+
+def _lent(config: pytest.Config, name: str) -> Iterator[str]:
+    server = config.stash[SERVERS][name]
+    url = server.url()
+    if url is None:
+        sentence = f"{name} is missing: {servers.HOW_TO_START[name]}."
+        if IN_CI:
+            pytest.fail(sentence, pytrace=False)
+        pytest.skip(sentence)
+    lend = {servers.POSTGRES: servers.fresh_database, servers.REDIS: servers.own_redis_database}[name]
+    with lend(url) as lent:
+        yield lent
+
+
+@pytest.fixture(autouse=True)
+def _unit_tests_reach_no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit test that reaches for a server is in the wrong folder."""
+    if not request.path.is_relative_to(UNIT_TESTS):
+        return
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("A unit test opened a connection: move it out of tests/unit, or keep it off the network.")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -1,0 +1,155 @@
+"""What the catalog finds in a folder, what it refuses, and how it answers to names, locales and versions."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from email_service.kernel.errors import SettingsError, TemplateUnknownError
+from email_service.rendering import catalog
+
+MANIFEST = """
+description = "Says hello."
+category = "test"
+lane = "transactional"
+sensitive = true
+on_uncertain = "hold"
+[variables]
+type = "object"
+additionalProperties = false
+required = ["name"]
+[variables.properties.name]
+type = "string"
+[sample_variables]
+name = "Ada"
+"""
+
+
+def write(folder: Path, name: str, manifest: str = MANIFEST, locales: tuple[str, ...] = ()) -> None:
+    for place in (folder / name, *(folder / name / locale for locale in locales)):
+        place.mkdir(parents=True)
+        for part in catalog.PARTS:
+            (place / part).write_text(f"{place.name} {{{{ name }}}}")
+    (folder / name / "manifest.toml").write_text(manifest)
+
+
+def mistakes(folder: Path) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        catalog.load(folder)
+    assert all(fault.pointer[1:] in caught.value.detail for fault in caught.value.faults)
+    return {fault.pointer: fault.message for fault in caught.value.faults}
+
+
+def test_a_manifest_becomes_a_template(tmp_path):
+    write(tmp_path, "hello", locales=("pt", "de"))
+    template = catalog.load(tmp_path).get("hello")
+    assert (template.description, template.category, template.lane) == ("Says hello.", "test", "transactional")
+    assert (template.is_sensitive, template.on_uncertain) == (True, "hold")
+    assert template.locales == ("en", "de", "pt")
+    assert template.sample_variables == {"name": "Ada"}
+    assert template.variables_schema["required"] == ["name"]
+
+
+def test_templates_come_in_the_order_of_their_names(tmp_path):
+    write(tmp_path, "second")
+    write(tmp_path, "first")
+    (tmp_path / "_layout").mkdir()
+    (tmp_path / ".git").mkdir()
+    found = catalog.load(tmp_path)
+    assert found.names() == ("first", "second") == tuple(template.name for template in found)
+    assert len(found) == 2
+    assert "first" in found
+    assert "_layout" not in found
+
+
+def test_an_unknown_name_is_answered_with_the_names_that_come_close(tmp_path):
+    write(tmp_path, "password-reset")
+    found = catalog.load(tmp_path)
+    with pytest.raises(TemplateUnknownError) as caught:
+        found.get("pasword-reset")
+    assert caught.value.faults[0].pointer == "/template"
+    assert "did you mean 'password-reset'" in caught.value.detail
+    with pytest.raises(TemplateUnknownError, match="known: password-reset"):
+        found.get("x" * 10_000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("pt-BR", "pt-BR"),
+        ("pt_br", "pt-BR"),
+        ("pt-PT", "pt"),
+        ("pt-PT-x-y", "pt"),
+        ("de", "en"),
+        ("", "en"),
+        (None, "en"),
+        ("-", "en"),
+        ("../etc", "en"),
+    ],
+)
+def test_a_locale_falls_back_to_its_language_and_then_to_the_base(tmp_path, asked, given):
+    write(tmp_path, "hello", locales=("pt", "pt-BR"))
+    assert catalog.load(tmp_path).get("hello").pick_locale(asked) == given
+
+
+def test_the_version_follows_the_own_files_and_the_layout_and_nothing_else(tmp_path):
+    write(tmp_path, "hello", locales=("de",))
+    write(tmp_path, "other")
+    (tmp_path / "_layout").mkdir()
+    versions = [catalog.load(tmp_path).get("hello").version]
+    assert len(versions[0]) == 16
+    for changed in ("hello/de/body.html", "hello/manifest.toml", "_layout/style.css"):
+        with (tmp_path / changed).open("a") as file:
+            file.write("\n")
+        versions.append(catalog.load(tmp_path).get("hello").version)
+    assert len(set(versions)) == len(versions)
+    (tmp_path / "other" / "body.txt").write_text("changed")
+    (tmp_path / "hello" / ".body.html.swp").write_text("an editor's")
+    assert catalog.load(tmp_path).get("hello").version == versions[-1]
+    shutil.copytree(tmp_path, tmp_path.parent / "copy")
+    assert catalog.load(tmp_path.parent / "copy").get("hello").version == versions[-1]
+
+
+def test_every_mistake_of_every_manifest_is_listed_at_once(tmp_path):
+    write(tmp_path, "one", MANIFEST.replace('"transactional"', '"fast"').replace("category", "kategory"))
+    write(tmp_path, "two", MANIFEST.replace("additionalProperties = false", "additionalProperties = true"))
+    write(tmp_path, "three", "description = ")
+    write(tmp_path, "Four")
+    (tmp_path / "one" / "body.txt").unlink()
+    found = mistakes(tmp_path)
+    assert found["/one/manifest.toml/lane"] == 'has to be one of "token", "transactional", "bulk"'
+    assert found["/one/manifest.toml/category"] == "is required"
+    assert found["/one/manifest.toml/kategory"] == "is not known here"
+    assert found["/one/body.txt"] == "is missing"
+    assert found["/two/manifest.toml/variables/additionalProperties"] == "has to be false"
+    assert "is not valid TOML" in found["/three/manifest.toml"]
+    assert "lower-case" in found["/Four"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pointer"),
+    [
+        ('type = "string"', 'type = "strin"', "/hello/manifest.toml/variables"),
+        ('type = "string"', '"$ref" = "http://127.0.0.1:9/schema"', "/hello/manifest.toml/variables"),
+        ("properties.name", "properties.brand", "/hello/manifest.toml/variables/properties/brand"),
+        ('name = "Ada"', "name = 2026-01-01", "/hello/manifest.toml"),
+        ('name = "Ada"', "name = nan", "/hello/manifest.toml"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_refused(tmp_path, before, after, pointer):
+    write(tmp_path, "hello", MANIFEST.replace(before, after))
+    assert list(mistakes(tmp_path)) == [pointer]
+
+
+def test_a_locale_brings_all_three_parts(tmp_path):
+    write(tmp_path, "hello", locales=("de", "german"))
+    (tmp_path / "hello" / "de" / "subject.txt").unlink()
+    assert set(mistakes(tmp_path)) == {"/hello/de/subject.txt", "/hello/german"}
+
+
+def test_a_missing_folder_or_manifest_is_named(tmp_path):
+    with pytest.raises(SettingsError, match="does not exist"):
+        catalog.load(tmp_path / "nowhere")
+    write(tmp_path, "hello")
+    (tmp_path / "hello" / "manifest.toml").unlink()
+    assert mistakes(tmp_path) == {"/hello/manifest.toml": "is missing"}

@@ -1,0 +1,86 @@
+"""Servers, certificates and transports for the wire tests; everything that was started is stopped."""
+
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+from flask import Flask
+from flask_mail import Mail
+
+from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
+from email_service.delivery.transport import Parcel
+from tests.wire.server import Script, SmtpServer
+
+CONTENT = b"From: a@example.com\r\nSubject: hello\r\n\r\nfirst\r\n.\r\n..two\r\nlast\r\n"
+
+# Short enough for a suite of seconds, long enough for two busy cores.
+LIMITS = SmtpLimits(timeout_seconds=0.3, attempt_max_seconds=0.6)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def context_for(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
+    """A server's context with a certificate for these names, from the trusted authority unless another is given."""
+
+    def issue(*names: str, by: trustme.CA = authority) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        by.issue_cert(*names).configure_cert(context)
+        return context
+
+    return issue
+
+
+@pytest.fixture(scope="session")
+def server_context(context_for: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
+    return context_for("localhost", "127.0.0.1")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., SmtpServer]]:
+    """Start a server from the fields of its script."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **fields: stack.enter_context(SmtpServer(Script(**fields)))
+
+
+@pytest.fixture
+def connect(ca_file: Path) -> Iterator[Callable[..., SmtpTransport]]:
+    """A transport to that server, configured as the composition root does it: from the settings of Flask-Mail."""
+    with contextlib.ExitStack() as stack:
+
+        def transport_to(server: SmtpServer, /, *, ca: Path | None = ca_file, **options) -> SmtpTransport:
+            limits = options.pop("limits", LIMITS)
+            host, port = server.address
+            app = Flask("wire")
+            app.config.update(MAIL_SERVER=host, MAIL_PORT=port)
+            app.config.update({f"MAIL_{name.upper()}": value for name, value in options.items()})
+            transport = SmtpTransport(Mail(app), limits, ca)
+            stack.callback(transport.close)
+            return transport
+
+        yield transport_to
+
+
+@pytest.fixture
+def parcel() -> Parcel:
+    return Parcel(message_id="1", sender="us@example.com", recipient="ada@example.org", content=CONTENT)
+
+
+@pytest.fixture
+def parcel_to(parcel: Parcel) -> Callable[..., Parcel]:
+    """The parcel with some of it exchanged."""
+    return lambda **changes: replace(parcel, **changes)
