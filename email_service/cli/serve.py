@@ -1,9 +1,11 @@
 """`email-service run`, `migrate`, `worker` and `beat`: the processes of the service."""
 
 import socket
+import warnings
 
 import click
 import flask_migrate
+from celery.exceptions import SecurityWarning
 from flask import Flask
 from sqlalchemy import select
 
@@ -61,8 +63,10 @@ def worker(lanes: str, concurrency: int | None) -> None:
     if settings.mail_mode is not MailMode.OFF:
         tasks.register(celery, create_drain_factory(create_app(settings)))
     threads = concurrency or settings.delivery_threads
+    # Celery warns about root because of pickle, which is not accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     celery.worker_main(
-        ["worker", "--pool=threads", f"--concurrency={threads}", f"--queues={lanes}", "--without-gossip", "--without-mingle"]
+        ["--quiet", "worker", "--pool=threads", f"--concurrency={threads}", f"--queues={lanes}", "--without-gossip", "--without-mingle"]
     )
 
 

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from email_service.delivery.header_fields import field as header_field
 from email_service.delivery.header_fields import mailboxes_field, parameter, structured_field, text_field
 from email_service.kernel.errors import InvalidInputError
-from email_service.kernel.headers import check_content_id, check_headers, check_media_type, check_message_id
+from email_service.kernel.headers import check_content_id, check_headers, check_media_type, check_message_id, check_text
 
 _LINE_OCTETS = 76  # RFC 2045 6.8
 _LINE_END = re.compile("\r\n?|\n")
@@ -164,6 +164,7 @@ def _text(subtype: str, text: str) -> _Part:
 
 def _attached(attachment: Attachment) -> _Part:
     check_media_type("/attachments/content_type", attachment.content_type)
+    check_text("/attachments/filename", attachment.filename)
     filename = attachment.filename.strip()
     if not filename:
         raise InvalidInputError.at("/attachments/filename", "An attachment needs a file name.")

@@ -1,4 +1,4 @@
-"""Serves the documentation page and the viewer it is drawn with, all from here: nothing is fetched from another host."""
+"""Serves the documentation page and the viewer that draws it; nothing is fetched from another host."""
 
 from flask import Blueprint, Response, make_response, render_template
 

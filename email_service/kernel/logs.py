@@ -50,7 +50,7 @@ def configure(*, level: str, is_human: bool) -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
             "root": {"handlers": ["stderr"], "level": level},
-            "loggers": {"alembic": {"level": "WARNING"}, "flask_cors": {"level": "WARNING"}},
+            "loggers": {"alembic": {"level": "WARNING"}, "flask_cors": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}},
         }
     )
     structlog.configure(

@@ -30,7 +30,7 @@ SUBJECT_LIMIT: Final = 400
 HTML_LIMIT: Final = 500_000
 TEXT_LIMIT: Final = 200_000
 
-_STEP_LIMIT = 20_000  # loop turns, calls and included templates of one part; a rich mail takes a few hundred
+_STEP_LIMIT = 10_000  # loop turns, calls and included templates of one part; a rich mail takes a few hundred
 _WORK_LIMIT = 1_000_000  # characters that one part may build before it writes them
 _RANGE_LIMIT = 1_000
 _NUMBER_BITS = 64
@@ -252,7 +252,7 @@ class Renderer:
 def _reason(error: Exception) -> str:
     match error:
         case TemplateNotFound():
-            return f"there is no file {error.message}"
+            return f"there is no file {error.name}"
         case RecursionError():
             return "it calls itself without end"
         case UnicodeEncodeError():

@@ -77,6 +77,18 @@ def test_bytes_that_are_hardly_a_mail_are_captured_all_the_same(session, content
     assert mail.source == content
 
 
+def test_postgresql_takes_a_hostile_mail_and_drops_the_oldest(postgres_url, monkeypatch):
+    """T22"""
+    monkeypatch.setattr(service, "KEPT", 1)
+    engine = open_engine(postgres_url)
+    Base.metadata.create_all(engine, tables=[CapturedMail.__table__])
+    with sessionmaker(engine).begin() as session:
+        for _ in range(2):
+            service.capture(session, b"Subject: \xff\r\n\r\n\x00\xff", new_id(), ["Ada@example.com"])
+        assert len(service.recent(session, "ada@example.com", 10)) == 1
+    engine.dispose()
+
+
 def test_an_unknown_character_set_does_not_hide_the_html(session):
     content = b"Content-Type: text/html; charset=no-such-thing\r\n\r\n<p>\xc3\xa9</p>"
     assert service.capture(session, content, new_id(), ["ada@example.com"]).html == "<p>é</p>"

@@ -1,6 +1,7 @@
 """How a message is written: parts, locales, headers, escaping, determinism and the sentence of a failure."""
 
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,11 @@ def test_html_is_escaped_and_text_is_not(tmp_path):
     found = render(
         tmp_path, hostile, body_html='<p title="{{ name }}">{{ name }}</p>', body_txt="{{ name }} {{ brand.name }}"
     )
-    assert "<a" not in found.html
-    assert "<script" not in found.html
+    tags: list[tuple[str, object]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, attributes))  # type: ignore[method-assign]
+    parser.feed(found.html)
+    assert tags == [("html", []), ("head", []), ("body", []), ("p", [("title", hostile)])]
     assert found.text == f"{hostile} Acme & Sons"
 
 
@@ -182,7 +186,7 @@ def test_a_surrogate_is_a_failure_of_this_message_only(tmp_path):
 
 def test_a_foreign_object_never_reaches_a_template(tmp_path):
     """T21."""
-    with pytest.raises(RenderingError, match="of the type Path"):
+    with pytest.raises(RenderingError, match=r"of the type \w*Path"):
         build(tmp_path).render("hello", {"name": tmp_path.parent / "x"})
 
 

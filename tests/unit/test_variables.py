@@ -64,7 +64,7 @@ def test_missing_mistyped_and_unknown_variables_are_named_together():
         ("count", True, "count", "has to be a whole number"),
         ("kind", "c", "kind", 'has to be one of "a", "b"'),
         ("rows", [{}, {"link": "x"}], "rows/1/link", "has to be an absolute http or https link"),
-        ("a/b~c", 1, "a~1b~0c", "has to be a string or null"),
+        ("a/b~c", 1, "a~1b~0c", "has to be null or a string"),
     ],
 )
 def test_each_fault_is_a_sentence_without_the_value(name, value, pointer, sentence):

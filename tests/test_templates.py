@@ -1,0 +1,207 @@
+"""The templates that ship: each renders with whatever its schema lets in, and its html is sound and fetches nothing."""
+
+import re
+import socket
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from email_service.kernel.errors import InvalidInputError
+from email_service.rendering import catalog, checks
+from email_service.rendering.renderer import Renderer
+from email_service.rendering.variables import Brand
+
+FOLDER = Path(__file__).parents[1] / "templates" / "email"
+CATALOG = catalog.load(FOLDER)
+LINK = "https://app.example.com/open?token=abc&next=%2Fhome"
+PLAIN = Brand(name="Acme", frontend_url="https://app.example.com")
+FULL = Brand(
+    name="Acme",
+    frontend_url="https://app.example.com",
+    logo_url="https://app.example.com/logo.png",
+    support_email="support@example.com",
+    color="#fbbf24",
+)
+HOSTILE = "\"><img src=x onerror=alert(1)>{{7*7}} http://evil.example '&"
+VOID = {"br", "img", "meta", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Reads html strictly: every element that opens closes, in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute stands twice on <{tag}>"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def value_for(schema: dict[str, Any], text: str) -> Any:
+    """The longest value that a variable's schema lets in, made of `text`."""
+    match schema:
+        case {"format": "uri"}:
+            return LINK
+        case {"type": "integer", "maximum": maximum}:
+            return maximum
+        case {"type": "array", "maxItems": count, "items": items}:
+            return [value_for(items, text)] * count
+        case {"maxLength": length}:
+            return (text * length)[:length]
+        case {"type": "string"}:
+            return "ABCD-1234567"
+    raise AssertionError(f"no example for {schema}")
+
+
+def cases(name: str) -> dict[str, dict[str, Any]]:
+    template = CATALOG.get(name)
+    properties = template.variables_schema["properties"]
+    longest = {key: value_for(schema, "W") for key, schema in properties.items()}
+    hostile = {key: value_for(schema, HOSTILE) for key, schema in properties.items()}
+    required = {key: template.sample_variables[key] for key in template.variables_schema["required"]}
+    return {"sample": template.sample_variables, "required": required, "longest": longest, "hostile": hostile}
+
+
+@pytest.mark.parametrize("brand", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("case", ["sample", "required", "longest", "hostile"])
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_each_template_is_sound_with_whatever_its_schema_lets_in(name, case, brand):
+    """T21, T22."""
+    variables = cases(name)[case]
+    CATALOG.get(name).check_variables(variables)
+    found = Renderer(FOLDER, CATALOG, brand).render(name, variables)
+    page = Page(found.html)
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "iframe", "object", "form", "base", "svg"}
+    assert [attributes["src"] for _, attributes in page.elements if "src" in attributes] == (
+        [brand.logo_url] if brand.logo_url else []
+    )
+    assert not re.search(r"url\(|@import|\bon\w+=", "".join(str(attributes) for _, attributes in page.elements))
+    links = {attributes["href"] for tag, attributes in page.elements if tag == "a"}
+    allowed = {brand.frontend_url, f"mailto:{brand.support_email}", variables.get("action_url", brand.frontend_url)}
+    assert links <= allowed
+    assert variables.get("action_url", brand.frontend_url) in links
+    assert variables.get("action_url", brand.frontend_url) in found.text
+    assert "://evil.example" not in page.words + found.text
+    assert "49" not in found.subject
+    assert len(found.html.encode()) < 60_000
+    assert found.subject.isprintable()
+
+
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_each_template_says_the_same_in_html_and_text(name):
+    sample = CATALOG.get(name).sample_variables
+    found = Renderer(FOLDER, CATALOG, FULL).render(name, sample)
+    words = re.sub(r"\s+", " ", Page(found.html).words)
+    for value in sample.values():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str):
+                assert each in words
+                assert each in found.text
+    assert FULL.support_email in words
+    assert FULL.support_email in found.text
+    assert "<" not in found.text
+    assert "\n\n\n" not in found.text
+
+
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_each_html_is_accessible_and_ready_for_dark_mode_and_small_screens(name):
+    html = Renderer(FOLDER, CATALOG, FULL).render(name, CATALOG.get(name).sample_variables).html
+    elements = Page(html).elements
+    assert next(attributes for tag, attributes in elements if tag == "html")["lang"] == "en"
+    assert all(attributes.get("role") == "presentation" for tag, attributes in elements if tag == "table")
+    assert all(attributes.get("alt") for tag, attributes in elements if tag == "img")
+    assert sum(tag == "h1" for tag, _ in elements) == 1
+    assert {"name": "color-scheme", "content": "light dark"} in [
+        attributes for tag, attributes in elements if tag == "meta"
+    ]
+    assert "@media (prefers-color-scheme: dark)" in html
+    assert "@media (max-width: 480px)" in html
+    assert 'class="content" style="' in html
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [
+        (1, "1 minute"),
+        (45, "45 minutes"),
+        (60, "1 hour"),
+        (90, "1 hour and 30 minutes"),
+        (1440, "24 hours"),
+        (10080, "7 days"),
+    ],
+)
+def test_an_expiry_is_said_in_words(minutes, words):
+    found = Renderer(FOLDER, CATALOG, PLAIN).render(
+        "password-reset", {"action_url": LINK, "expires_in_minutes": minutes}
+    )
+    assert f"expires in {words}." in found.text
+    assert f"expires in {words}." in Page(found.html).words
+
+
+def test_the_password_mail_tells_what_to_do_and_what_we_never_do():
+    found = Renderer(FOLDER, CATALOG, FULL).render("password-reset", {"action_url": LINK})
+    for sentence in ("works once", "Was this not you?", "never asks for your password", "your password stays as it is"):
+        assert sentence in found.text
+        assert sentence in Page(found.html).words
+
+
+@pytest.mark.parametrize("name", ["password-reset", "email-verification", "user-invitation"])
+def test_token_mail_is_sensitive_and_in_its_own_lane(name):
+    template = CATALOG.get(name)
+    assert (template.lane, template.is_sensitive, template.on_uncertain) == ("token", True, "retry")
+
+
+@pytest.mark.parametrize("name", ["Ada\r\nBcc: eve@example.com", "Ada\x00", "x" * 101, ""])
+def test_a_name_that_is_none_is_refused(name):
+    """T19, T22."""
+    with pytest.raises(InvalidInputError) as caught:
+        CATALOG.get("welcome").check_variables({"name": name, "unknown": 1})
+    assert {fault.pointer for fault in caught.value.faults} == {"/variables/name", "/variables/unknown"}
+
+
+@pytest.mark.parametrize("brand", [PLAIN, FULL], ids=["plain", "full"])
+def test_the_check_finds_nothing(brand):
+    assert checks.check(FOLDER, brand) == []
+
+
+def test_inlining_touches_no_network(tmp_path):
+    """T23: a stylesheet link in a template is not followed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        knocks: list[object] = []
+
+        def listen() -> None:
+            try:
+                knocks.append(server.accept())
+            except TimeoutError:
+                return
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        place = tmp_path / "hello"
+        place.mkdir()
+        (place / "manifest.toml").write_text((FOLDER / "welcome" / "manifest.toml").read_text())
+        link = f'<link rel="stylesheet" href="http://127.0.0.1:{server.getsockname()[1]}/x.css">'
+        for part in catalog.PARTS:
+            (place / part).write_text(f"<html><head>{link}</head><body><p>x</p></body></html>")
+        Renderer(tmp_path, catalog.load(tmp_path), PLAIN).render("hello", {"name": "Ada"})
+        listener.join()
+    assert knocks == []
