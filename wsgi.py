@@ -1,4 +1,4 @@
-"""The entry for any WSGI server: `gunicorn wsgi:application`. It takes mail; delivery is a worker's or `run`'s business."""
+"""The entry for any WSGI server: `gunicorn wsgi:application`. Delivery is a worker's or `run`'s business."""
 
 from email_service.app import create_app
 

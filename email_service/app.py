@@ -29,9 +29,11 @@ from email_service.rendering import routes as templates
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
 from email_service.settings import Expose, MailMode, Settings, load, resource
-from email_service.web import bodies, context, health, problems
+from email_service.web import access, bodies, context, health, problems
 
 BREAKER_SECONDS = 30.0
+# A request waits this long for the store of the limits before it is counted in this process instead.
+_REDIS_OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 _DOCUMENTATION = {
     "API_TITLE": "Email service",
     "API_VERSION": "v1",
@@ -48,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = bodies.StrictJSONProvider(app)
     app.config.from_mapping(_flask_config(settings))
     context.install(app)
+    access.install(app)
     _bind_extensions(app, settings)
     app.extensions["email_service"] = _build_parts(app, settings)
     problems.install(app)
@@ -86,6 +89,17 @@ def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
     return make
 
 
+def create_brand(settings: Settings) -> Brand:
+    """Who the mail comes from, in the reader's eyes."""
+    return Brand(
+        name=settings.brand_name,
+        logo_url=settings.brand_logo_url,
+        color=settings.brand_color,
+        support_email=settings.support_email,
+        frontend_url=settings.frontend_url,
+    )
+
+
 def _flask_config(settings: Settings) -> dict[str, object]:
     return {
         **_DOCUMENTATION,
@@ -95,7 +109,7 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True},
         "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
-        "RATELIMIT_STORAGE_OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5} if settings.redis_url else {},
+        "RATELIMIT_STORAGE_OPTIONS": _REDIS_OPTIONS if settings.redis_url else {},
         "MAIL_SERVER": settings.mail_server or "127.0.0.1",
         "MAIL_PORT": settings.mail_port,
         "MAIL_USE_TLS": settings.mail_use_tls,
@@ -123,13 +137,6 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         sessions = sessionmaker(extensions.db.engine, expire_on_commit=False)
     folder = resource("templates") / "email"
     known = catalog.load(folder)
-    brand = Brand(
-        name=settings.brand_name,
-        logo_url=settings.brand_logo_url,
-        color=settings.brand_color,
-        support_email=settings.support_email,
-        frontend_url=settings.frontend_url,
-    )
     intake = Intake(
         catalog=known,
         sealer=Sealer(settings.secret_key, settings.secret_key_fallbacks),
@@ -137,7 +144,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         is_mail_off=settings.mail_mode is MailMode.OFF,
     )
     parts = context.Parts(sessions, context.wake_nobody)
-    parts.add(settings, known, Renderer(folder, known, brand), intake)
+    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake)
     return parts
 
 

@@ -17,7 +17,7 @@ _SOCKET_SECONDS = 1.0
 def create_celery(settings: Settings) -> Celery:
     """A Celery application that can publish; `delivery.tasks.register` makes it able to work."""
     if settings.celery_broker_url is None:
-        raise SettingsError("CELERY_BROKER_URL is not set, so there is no broker; set it, or use `email-service run` alone.")
+        raise SettingsError("CELERY_BROKER_URL is not set: set it, or use `email-service run`, which needs no broker.")
     is_redis = settings.celery_broker_url.startswith("redis")
     celery = Celery("email_service", broker=settings.celery_broker_url, set_as_current=False)
     celery.conf.update(

@@ -34,8 +34,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except ServiceError as error:
-        faults = [f"  {fault.pointer.lstrip('/')}: {fault.message}" for fault in error.faults if fault.message not in error.detail]
-        sys.exit("\n".join([f"Error: {error.detail}", *faults]))
+        untold = [fault for fault in error.faults if fault.message not in error.detail]
+        lines = [f"  {fault.pointer.lstrip('/')}: {fault.message}" for fault in untold]
+        sys.exit("\n".join([f"Error: {error.detail}", *lines]))
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", error)).splitlines()[0]
         sys.exit(f"Error: the database cannot be used ({reason}); check DATABASE_URL, or run `email-service migrate`.")

@@ -22,6 +22,7 @@ from email_service.messages.service import LANES
 from email_service.settings import LogFormat, MailMode, Settings, load
 
 DEVELOPMENT_CLIENT = "development"
+_FIRST_MESSAGE = '{"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}'
 
 
 @click.command()
@@ -66,7 +67,15 @@ def worker(lanes: str, concurrency: int | None) -> None:
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     celery.worker_main(
-        ["--quiet", "worker", "--pool=threads", f"--concurrency={threads}", f"--queues={lanes}", "--without-gossip", "--without-mingle"]
+        [
+            "--quiet",
+            "worker",
+            "--pool=threads",
+            f"--concurrency={threads}",
+            f"--queues={lanes}",
+            "--without-gossip",
+            "--without-mingle",
+        ]
     )
 
 
@@ -124,9 +133,12 @@ def _greet(url: str, settings: Settings, api_key: str | None) -> None:
             f"  {api_key}",
             "",
             "  Send a first message:",
-            f"""  curl -sS {url}/v1/messages -H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json' """
-            """-d '{"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}'""",
+            f"  curl -sS {url}/v1/messages {_json_headers(api_key)} -d '{_FIRST_MESSAGE}'",
         ]
     else:
         lines.append("  a new API key       .venv/bin/email-service client create NAME --scope '*'")
     print("\n".join(lines), flush=True)
+
+
+def _json_headers(api_key: str) -> str:
+    return f"-H 'Authorization: Bearer {api_key}' -H 'Content-Type: application/json'"

@@ -1,4 +1,7 @@
-"""Turns a message and its rendered template into the parcel that a transport carries. Touches neither database nor network."""
+"""Turns a message and its rendered template into the parcel that a transport carries.
+
+Touches neither database nor network.
+"""
 
 import base64
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from email_service.rendering.renderer import Rendered
 
 
 def pack(message: Message, rendered: Rendered, attachments: Sequence[Attachment], default_sender: Mailbox) -> Parcel:
-    """The parcel of one message. The same message and rendering give the same bytes, so every retry is the same mail."""
+    """The parcel of one message. The same message and rendering give the same bytes, so a retry is the same mail."""
     sender = message.sender or default_sender
     letter = mime.Letter(
         message_id_header=message.message_id_header,

@@ -16,7 +16,6 @@ from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.headers import check_content_id, check_headers, check_media_type, check_message_id, check_text
 
 _LINE_OCTETS = 76  # RFC 2045 6.8
-_LINE_END = re.compile("\r\n?|\n")
 _URL = re.compile(r"https://[!-;=?-~]+")
 
 
@@ -144,15 +143,15 @@ def _multipart(kind: str, parts: Sequence[_Part], message_id_header: str) -> _Pa
 def _text(subtype: str, text: str) -> _Part:
     """A text part in the shorter of quoted-printable and base64."""
     try:
-        octets = _LINE_END.sub("\n", text).encode()
+        octets = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     except UnicodeEncodeError:
         raise InvalidInputError.at(f"/{subtype}", "The text contains lone surrogates.") from None
     # With LF only, b2a_qp escapes what it must and breaks softly with LF; every LF then becomes the CRLF of the wire.
     body = binascii.b2a_qp(octets, istext=True).replace(b"\n", b"\r\n")
     encoding = "quoted-printable"
-    in_base64 = _base64(octets.replace(b"\n", b"\r\n"))
-    if len(in_base64) < len(body):
-        body, encoding = in_base64, "base64"
+    # Four for three, and a line end behind every 76; only a text that is mostly not Latin needs the attempt.
+    if (len(octets) + octets.count(b"\n")) * 4 // 3 * 78 // 76 < len(body):
+        body, encoding = _base64(octets.replace(b"\n", b"\r\n")), "base64"
     return _Part(
         (
             header_field("Content-Type", [f" text/{subtype};", ' charset="utf-8"']),

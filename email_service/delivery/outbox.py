@@ -1,7 +1,7 @@
 """The queue, which is the messages' table: claim what is due, give it back, find what is still ours.
 
-A row's `due_at` says when somebody must look at it next. While a worker holds a lease, that is when the lease ends; so a
-dead worker's rows come due again by themselves, and no second mechanism looks for them.
+A row's `due_at` says when somebody must look at it next. While a worker holds a lease, that is when the lease ends; so
+a dead worker's rows come due again by themselves, and no second mechanism looks for them.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class Lease:
 def claim(session: Session, lanes: Sequence[str], limit: int, lease_seconds: float) -> list[Lease]:
     """Lease up to `limit` due messages, the earlier lanes first, the longest due first. The caller commits at once.
 
-    Two claims at the same time never return the same message: on PostgreSQL rows are locked and skipped, SQLite admits one
-    writer at a time.
+    Two claims at the same time never return the same message: on PostgreSQL rows are locked and skipped, and SQLite
+    admits one writer at a time.
     """
     leases: list[Lease] = []
     for lane in lanes:
@@ -54,9 +54,7 @@ def release(session: Session, leases: Sequence[Lease]) -> None:
 def find_leased(session: Session, lease: Lease) -> Message | None:
     """The message, locked, if the lease still holds; None when another worker has taken it over."""
     return session.scalar(
-        select(Message)
-        .where(Message.id == lease.message_id, Message.lease_id == lease.lease_id)
-        .with_for_update()
+        select(Message).where(Message.id == lease.message_id, Message.lease_id == lease.lease_id).with_for_update()
     )
 
 
@@ -92,5 +90,4 @@ def _claim_lane(session: Session, lane: str, limit: int, lease_seconds: float) -
         execution_options={"synchronize_session": False},
     ).all()
     ends_at = clock.monotonic_seconds() + lease_seconds
-    return [Lease(message_id, lease_id, Status(claimed_from), ends_at) for message_id, claimed_from in rows]
-
+    return [Lease(message_id, lease_id, Status(claimed_from or ""), ends_at) for message_id, claimed_from in rows]

@@ -1,6 +1,7 @@
 """What follows from a delivery attempt: the next status and, where there is one, the next try. Pure rules, no clock.
 
-Delays run through the schedule and repeat its last step until the tries span 72 hours; a server's own suggestion is obeyed.
+Delays run through the schedule and repeat its last step until the tries span 72 hours; a server's own suggestion is
+obeyed.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,14 @@ JITTER = 0.1  # a delay grows by up to this share, so that what failed together 
 _BAD_ADDRESS_CODES = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 _NO_SUCH_MAILBOX_CODES = frozenset({550, 551, 553})
 # What servers without enhanced codes say for an unknown mailbox; anything else could be a policy.
-_NO_SUCH_MAILBOX_WORDS = ("user unknown", "unknown user", "no such user", "no such recipient", "does not exist", "mailbox not found")
+_NO_SUCH_MAILBOX_WORDS = (
+    "user unknown",
+    "unknown user",
+    "no such user",
+    "no such recipient",
+    "does not exist",
+    "mailbox not found",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Delivery inside the web process: a few threads that drain the outbox, woken by accepts and looking by themselves too."""
+"""Delivery inside the web process: a few threads that drain the outbox, woken by accepts or looking by themselves."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence

@@ -69,8 +69,8 @@ class Worker:
         except ServiceError as error:
             # The message itself cannot be made into mail, and would not be next time; a person can mend and retry it.
             report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
-        except Exception as error:
-            # The guard of the queue: one poisonous message must not stop the ones behind it.
+        except Exception as error:  # noqa: BLE001 - the guard of the queue
+            # One poisonous message must not stop the ones behind it.
             _log.exception("delivery.crashed")
             report = Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")
         finally:

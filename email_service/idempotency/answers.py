@@ -12,7 +12,7 @@ from email_service.web import auth, context
 
 
 def answer_once(key: str | None, status: HTTPStatus, act: Callable[[Session], Any]) -> Response:
-    """Run `act` in the request's transaction and answer with what it returns (plain JSON), or repeat the earlier answer."""
+    """Run `act` in the request's transaction and answer with the plain JSON it returns, or repeat the earlier one."""
     with context.transaction() as session:
         if key is None:
             answer, is_replayed = act(session), False

@@ -1,7 +1,7 @@
 """Do a thing once for each Idempotency-Key (draft-ietf-httpapi-idempotency-key-header).
 
-The record is written in the caller's transaction, so what was created and the answer that names it stand or fall together.
-Knows nothing of HTTP and of what it guards.
+The record is written in the caller's transaction, so what was created and the answer that names it stand or fall
+together. Knows nothing of HTTP and of what it guards.
 """
 
 import hashlib
@@ -47,8 +47,8 @@ class Scope:
 def once(session: Session, scope: Scope, act: Callable[[], Any]) -> tuple[Any, bool]:
     """The answer of `act` and False; or the recorded answer and True when this request was answered before.
 
-    Raises IdempotencyInFlightError while another transaction works under the key, and IdempotencyKeyReusedError when the
-    key came with another body.
+    Raises IdempotencyInFlightError while another transaction works under the key, and IdempotencyKeyReusedError when
+    the key came with another body.
     """
     _lock(session, scope)
     record = session.get(IdempotencyRecord, (scope.client_id, scope.route, scope.key))
@@ -88,8 +88,8 @@ def forget_old(session: Session, limit: int = 1000) -> int:
 
 
 def _lock(session: Session, scope: Scope) -> None:
-    # The lock ends with the transaction, after its commit is visible: whoever gets it next sees the record. SQLite admits
-    # one transaction at a time, so there nobody is ever in flight.
+    # The lock ends with the transaction, after its commit is visible: whoever gets it next sees the record. SQLite
+    # admits one transaction at a time, so there nobody is ever in flight.
     if session.get_bind().dialect.name != "postgresql":
         return
     if not session.scalar(select(func.pg_try_advisory_xact_lock(scope.lock_number))):

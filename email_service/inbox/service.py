@@ -134,7 +134,7 @@ def _hrefs(html: str) -> list[str]:
 
 def _without_tail(url: str) -> str:
     """A link from running text without the punctuation and closing brackets that belong to the sentence."""
-    for _ in range(10**9):
+    for _ in range(_LONGEST_TAIL):
         url = url.rstrip(_PUNCTUATION)
         if not any(url.endswith(end) and url.count(end) > url.count(start) for start, end in _BRACKETS):
             return url

@@ -117,7 +117,7 @@ class IdempotencyInFlightError(ConflictError):
 
 
 class IdempotencyKeyReusedError(InvalidInputError):
-    """This Idempotency-Key was already used with another body. Use a new key for a new request."""
+    """The Idempotency-Key was already used with another body. Use a new key for a new request."""
 
     code = "idempotency_key_reused"
     title = "Idempotency key reused"
@@ -171,7 +171,7 @@ class SettingsError(ServiceError):
 
 
 class SealBrokenError(ServiceError):
-    """A sealed value cannot be opened: SECRET_KEY changed without the old one in SECRET_KEY_FALLBACKS, or it was altered."""
+    """A sealed value cannot be opened: it was altered, or SECRET_KEY changed without SECRET_KEY_FALLBACKS."""
 
     code = "seal_broken"
     title = "Seal broken"

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line for each event, or one readable line while developing; the libraries' logs in the same shape.
+"""Structured logs: one JSON line for each event, or a readable one while developing; libraries' logs look the same.
 
 Whatever looks like an address or an API key is masked on the way out, wherever it came from (T27).
 """
@@ -50,7 +50,7 @@ def configure(*, level: str, is_human: bool) -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
             "root": {"handlers": ["stderr"], "level": level},
-            "loggers": {"alembic": {"level": "WARNING"}, "flask_cors": {"level": "WARNING"}, "celery.beat": {"level": "WARNING"}},
+            "loggers": {name: {"level": "WARNING"} for name in ("alembic", "celery.beat", "flask_cors")},
         }
     )
     structlog.configure(

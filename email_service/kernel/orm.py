@@ -1,7 +1,7 @@
 """The base of every table and the column types they share.
 
-Knows how to make SQLite and PostgreSQL behave alike: aware times, the database's own clock, safe SQLite pragmas. Refuses to
-know any table, and which database is in use.
+Knows how to make SQLite and PostgreSQL behave alike: aware times, the database's own clock, safe SQLite pragmas.
+Refuses to know any table, and which database is in use.
 """
 
 import sqlite3

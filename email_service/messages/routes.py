@@ -15,7 +15,7 @@ from email_service.messages.submission import Submission
 from email_service.web import auth, context
 
 blueprint = auth.protect(
-    Blueprint("messages", __name__, url_prefix="/v1/messages", description="Send templated mail and see what became of it.")
+    Blueprint("messages", __name__, url_prefix="/v1/messages", description="Send mail and see what became of it.")
 )
 
 

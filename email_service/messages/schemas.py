@@ -14,8 +14,14 @@ from email_service.web.fields import Base64Text, Instant, MailboxField, decoded_
 MAX_COPIES = 50
 MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 MAX_PAGE = 200
-_LOCALE = validate.Regexp(r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?\Z", error="has to be a BCP 47 tag such as pt-BR")
-_VISIBLE = validate.Regexp(r"[^\x00-\x1f\x7f]*\Z", error="must not hold control characters")
+# Patterns are published in OpenAPI, so they have to mean the same in Python and in ECMA 262: there `\Z` is a letter,
+# and here `$` alone would let a last line break pass.
+_END = r"$(?!\n)"
+_LOCALE = validate.Regexp(
+    r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?" + _END, error="has to be a BCP 47 tag such as pt-BR"
+)
+_FILENAME = validate.Regexp(r"^[^\x00-\x1f\x7f/\\]+" + _END, error="must not hold slashes or control characters")
+_VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*" + _END, error="must not hold control characters")
 _DESCRIBED_AS_MAILBOX: dict[str, Any] = {
     "type": ["string", "object"],
     "description": "One address, or an object with email and name.",
@@ -31,7 +37,7 @@ def _mailbox(**kwargs: Any) -> MailboxField:
 class AttachmentIn(Schema):
     """One file to go with the message."""
 
-    filename = fields.String(required=True, validate=[validate.Length(1, 255), validate.Regexp(r"[^\x00-\x1f\x7f/\\]+\Z")])
+    filename = fields.String(required=True, validate=[validate.Length(1, 255), _FILENAME])
     content_type = fields.String(required=True)
     content = Base64Text(required=True, metadata={"format": "byte"})
     content_id = fields.String(load_default=None, allow_none=True, metadata={"description": "Shown in html as cid:..."})
@@ -80,7 +86,7 @@ class MessageIn(Schema):
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> Submission:
-        sequences = {name: tuple(data.pop(name)) for name in ("cc", "bcc", "tags", "attachments")}
+        sequences: dict[str, Any] = {name: tuple(data.pop(name)) for name in ("cc", "bcc", "tags", "attachments")}
         return Submission(**data, **sequences)
 
 
@@ -181,7 +187,7 @@ class IdempotencyHeaderIn(Schema):
     key = fields.String(
         data_key="Idempotency-Key",
         load_default=None,
-        validate=validate.Regexp(r"[\x21-\x7e]{1,255}\Z", error="has to be 1 to 255 printable ASCII characters"),
+        validate=validate.Regexp(r"^[\x21-\x7e]{1,255}" + _END, error="has to be 1 to 255 printable ASCII characters"),
     )
 
 

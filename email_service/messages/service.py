@@ -1,4 +1,7 @@
-"""Accept a message, find it, and change its course while it waits. Flushes, never commits; knows nothing of HTTP and SMTP."""
+"""Accept a message, find it, and change its course while it waits.
+
+Flushes, never commits; knows nothing of HTTP and SMTP.
+"""
 
 import json
 from dataclasses import dataclass

@@ -12,9 +12,7 @@ from email_service.rendering.renderer import Rendered, Renderer
 from email_service.web import auth, context
 
 blueprint = auth.protect(
-    Blueprint(
-        "templates", __name__, url_prefix="/v1/templates", description="The templates that messages are made from."
-    )
+    Blueprint("templates", __name__, url_prefix="/v1/templates", description="What messages are made from.")
 )
 
 

@@ -33,7 +33,11 @@ def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
                 raise ScopeMissingError(f"This call needs the scope {scope}, which your client does not hold.")
             return view(*args, **kwargs)
 
-        documentation: dict[str, Any] = {"security": [{"ApiKey": []}], "description": f"Needs the scope `{scope}`."}
+        documentation: dict[str, Any] = {
+            "security": [{"ApiKey": []}],
+            "description": f"Needs the scope `{scope}`.",
+            "responses": {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "TOO_MANY_REQUESTS"},
+        }
         wrapper._apidoc = {**getattr(view, "_apidoc", {}), "manual_doc": documentation}  # type: ignore[attr-defined]  # noqa: SLF001 - how smorest is told
         return wrapper
 
@@ -50,9 +54,7 @@ def _admit() -> None:
     # The key first, then the quota, then the body: a stranger cannot make us parse anything.
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
     try:
-        if scheme.lower() != "bearer":
-            raise UnauthenticatedError
-        g.caller = clients.authenticate(context.session(), presented.strip())
+        g.caller = clients.authenticate(context.session(), presented.strip() if scheme.lower() == "bearer" else "")
     except UnauthenticatedError:
         limits.count_stranger()
         raise

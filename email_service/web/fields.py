@@ -22,7 +22,9 @@ class Instant(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         del attr, obj, kwargs
-        return value and value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         found = super()._deserialize(value, attr, data, **kwargs)
@@ -40,12 +42,14 @@ class MailboxField(fields.Field[dict[str, str]]):
         del attr, obj, kwargs
         return value
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> dict[str, str]:
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> dict[str, str]:
         del attr, data, kwargs
         if isinstance(value, str):
             return {"email": _checked("email", addresses.parse, value, is_whole=True).email, "name": ""}
         if not isinstance(value, dict):
-            raise ValidationError('has to be one address, or an object such as {"email": "ada@example.com", "name": "Ada"}')
+            raise ValidationError('has to be one address, or an object such as {"email": "ada@example.com"}')
         _refuse_other_members(value)
         email, name = value.get("email"), value.get("name") or ""
         if not isinstance(email, str) or not isinstance(name, str):
@@ -83,4 +87,5 @@ def _checked(member: str, check: Any, value: str, *, is_whole: bool = False) -> 
 
 def _refuse_other_members(value: dict[str, Any]) -> None:
     if others := sorted(map(str, value.keys() - {"email", "name"})):
-        raise ValidationError({other[:100]: ["is not a member of a mailbox; known are email and name"] for other in others})
+        reason = ["is not a member of a mailbox; known are email and name"]
+        raise ValidationError(dict.fromkeys((other[:100] for other in others), reason))

@@ -12,7 +12,7 @@ _IPV6_HOUSEHOLD_BITS = 64
 
 
 def network_key(remote_address: str | None) -> str:
-    """The bucket of an IP address; whatever cannot be read shares one bucket, so that nobody escapes by confusing us."""
+    """The bucket of an IP address; all that cannot be read share one, so that nobody escapes by confusing us."""
     try:
         address: IPv4Address | IPv6Address = ip_address((remote_address or "").split("%")[0])
     except ValueError:

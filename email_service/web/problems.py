@@ -1,7 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457), with a stable code, JSON pointers and the request id.
 
-Knows how foreign exceptions (Werkzeug, webargs, Flask-Limiter, SQLAlchemy) map to our own; invents no sentence of its own
-where `kernel/errors` has one.
+Knows how foreign exceptions (Werkzeug, webargs, Flask-Limiter, SQLAlchemy) map to our own; invents no sentence of its
+own where `kernel/errors` has one.
 """
 
 import json
@@ -56,16 +56,7 @@ def answer(error: ServiceError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        # The rest of the body was not read; the server must not take it for the next request.
-        response.headers["Connection"] = "close"
     return response
-
-
-def document(error: ServiceError) -> dict[str, Any]:
-    """The problem as a plain object, for answers that carry several."""
-    body: dict[str, Any] = json.loads(answer(error).get_data(as_text=True))
-    return body
 
 
 def _answer_http(error: HTTPException) -> Response:

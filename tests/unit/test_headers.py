@@ -44,7 +44,14 @@ def test_a_harmless_header_is_allowed(name):
             "X-Order:",
             "X-Ördér",
         ),
-        *("X-Order\r\nBcc", "X-Order\n", "X-" + "a" * 63, "Authentication-Results", "Disposition-Notification-To"),
+        *(
+            "X Order",
+            "X-Order\r\nBcc",
+            "X-Order\n",
+            "X-" + "a" * 63,
+            "Authentication-Results",
+            "Disposition-Notification-To",
+        ),
     ],
 )
 def test_what_the_service_sets_or_what_is_no_name_is_refused(name):
@@ -57,7 +64,7 @@ def test_what_the_service_sets_or_what_is_no_name_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "value", ["a\r\nBcc: b@c.d", "a\nb", "a\rb", "a\0b", "a\tb", "\x7f", "\x85", "\u2028", "\ud800", "x" * 10_000]
+    "value", ["a\r\nBcc: b@c.d", "a\nb", "a\rb", "a\0b", "a\tb", "\x7f", "\x85", "\u2028", "\ud800", "x" * 9999]
 )
 @pytest.mark.parametrize("name", ["X-Order", "References"])
 def test_a_value_that_breaks_its_line_or_is_endless_is_refused(name, value):
@@ -87,16 +94,14 @@ def test_a_pointer_is_escaped():
     assert caught.value.faults[0].pointer == "/headers/a~1b~0c"
 
 
-@pytest.mark.parametrize(
-    "value", ["application/pdf", "text/calendar; method=REQUEST; charset=utf-8", 'text/x; a="b c"']
-)
+@pytest.mark.parametrize("value", ["application/pdf", "text/calendar; method=REQUEST; a=b", 'text/x; a="b c"'])
 def test_a_media_type_is_allowed(value):
     headers.check_media_type("/content_type", value)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["pdf", "a/b/c", "a/b;", "a/b; c", "a/b\r\nX: y", "multipart/mixed", "Message/RFC822", "ä/b", "", 'a/b; c="d\r\n"'],
+    ["pdf", "a/b/c", "a/b;", "a/b; c", "a/b\r\nX: y", "multipart/x", "Message/x", "ä/b", "", 'a/b; c="d\r\n"'],
 )
 def test_what_is_no_media_type_or_a_container_is_refused(value):
     """T19"""

@@ -19,7 +19,8 @@ class Script:
     """What the server offers and how it behaves.
 
     The keys of `steps` are banner, ehlo, helo, starttls, auth, mail, rcpt, `rcpt:<address>`, data, content (after the
-    354, before any of it is read), final, rset, noop and quit. A list is taken one by one, its last item again and again.
+    354, before any of it is read), final, rset, noop and quit. A list is taken one by one, its last
+    item again and again.
     """
 
     steps: Mapping[str, Step | Sequence[Step]] = field(default_factory=dict)
@@ -142,7 +143,7 @@ class _Session:
         self.script = server.script
         self.sock = sock
         self.conversation = conversation
-        self.pending = b""
+        self.pending = bytearray()
         self.mail_from = ""
         self.rcpt_to: list[str] = []
 
@@ -264,21 +265,28 @@ class _Session:
         with self.server.lock:
             self.server._sockets.append(self.sock)
         self.conversation.is_encrypted = True
-        self.pending = b""
+        self.pending.clear()
 
     def read_line(self) -> bytes:
         while b"\r\n" not in self.pending:
             self.receive()
-        line, self.pending = self.pending.split(b"\r\n", 1)
-        return line
+        return self.take(self.pending.index(b"\r\n") + 2)[:-2]
 
     def read_content(self) -> bytes:
         """Up to CRLF dot CRLF and nothing else (RFC 5321 4.1.1.4); another line end is content."""
-        while not self.pending.startswith(b".\r\n") and b"\r\n.\r\n" not in self.pending:
+        searched = 0
+        while not self.pending.startswith(b".\r\n"):
+            end = self.pending.find(b"\r\n.\r\n", max(0, searched - 4))
+            if end >= 0:
+                return self.take(end + 5)
+            searched = len(self.pending)
             self.receive()
-        end = 3 if self.pending.startswith(b".\r\n") else self.pending.index(b"\r\n.\r\n") + 5
-        raw, self.pending = self.pending[:end], self.pending[end:]
-        return raw
+        return self.take(3)
+
+    def take(self, length: int) -> bytes:
+        taken = bytes(self.pending[:length])
+        del self.pending[:length]
+        return taken
 
     def receive(self) -> None:
         octets = self.sock.recv(65536)

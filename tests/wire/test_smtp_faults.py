@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from email_service.delivery.smtp_transport import SmtpLimits
 from email_service.delivery.transport import Outcome, Phase
 from tests.wire.steps import Drop, Raw, Reply, ReplyThenDrop, Stall, Step
 
@@ -73,7 +74,8 @@ def test_a_transient_refusal(send_to, key, step):
 def test_a_line_that_goes_dead_within_the_content_is_certain(serve, connect, parcel_to, step):
     """F10: the dot was not sent, so nobody can have taken the message"""
     server = serve(steps={"content": step})
-    report = connect(server).send(parcel=parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000))
+    large = parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000)
+    report = connect(server, limits=SmtpLimits()).send(parcel=large)
     assert (report.outcome, report.phase, report.is_transport_fault) == (LATER, Phase.CONTENT, False)
     assert report.code == (421 if step.text else None)
     assert server.received == []

@@ -38,6 +38,7 @@ def test_plain_text_behind_the_starttls_answer_is_not_taken_for_encrypted(serve,
     injected = Raw("220 go ahead\r\n250-wire.example\r\n250 AUTH PLAIN\r\n")
     server = serve(steps={"starttls": injected}, tls="starttls", context=server_context)
     assert_nothing_was_said(server, connect(server, use_tls=True).send(parcel=parcel))
+    assert not server.conversations[0].is_encrypted
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
@@ -142,15 +143,20 @@ def test_an_answer_before_its_question_is_never_taken_for_success(serve, connect
     extra = "" if key == "content" else "\r\n250 2.0.0 queued"
     server = serve(steps={key: Raw(f"{early}{extra}\r\n"), "final": Drop()})
     # So large that the answer is there before the content is out; no client can tell one that comes with the dot.
-    report = connect(server).send(parcel=parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000))
+    large = parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000)
+    report = connect(server, limits=SmtpLimits()).send(parcel=large)
     assert report.outcome is Outcome.RETRY_LATER
+    assert report.reply != "timed out"
+    last = "DATA" if key == "content" else key.upper()
+    assert server.commands[-1].startswith(last)  # and nothing after it
     assert server.messages == []
 
 
 def test_a_server_that_gives_its_reason_while_we_write_is_heard(serve, connect, parcel_to):
     """F9: 552"""
     server = serve(steps={"content": ReplyThenDrop("552 5.3.4 message too big")})
-    report = connect(server).send(parcel=parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000))
+    large = parcel_to(content=b"x: y\r\n\r\n" + b"z" * 20_000_000)
+    report = connect(server, limits=SmtpLimits()).send(parcel=large)
     assert (report.outcome, report.phase, report.code) == (Outcome.REFUSED, Phase.CONTENT, 552)
 
 
