@@ -18,6 +18,7 @@ from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
 from email_service.delivery.transport import Transport
 from email_service.delivery.worker import Worker
 from email_service.docs_page import routes as docs_page
+from email_service.idempotency import service as idempotency
 from email_service.inbox import routes as inbox
 from email_service.kernel import orm
 from email_service.kernel.crypto import Sealer
@@ -63,7 +64,7 @@ def create_runner(app: Flask) -> LocalRunner:
     """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
     parts: context.Parts = app.extensions["email_service"]
     settings = parts.get(Settings)
-    runner = LocalRunner(create_drain_factory(app), LANES, settings.delivery_threads)
+    runner = LocalRunner(create_drain_factory(app), LANES, settings.delivery_threads, create_tidy(app))
     parts.wake = runner.wake
     return runner
 
@@ -84,9 +85,27 @@ def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
             default_sender=intake.default_sender,
             retry_delays=settings.mail_retry_delays,
         )
-        return Drain(worker=worker, breaker=breaker, lanes=lanes, lease_seconds=settings.delivery_lease_seconds)
+        # While mail is switched off, what was queued before stays where it is.
+        served = () if intake.is_mail_off else lanes
+        return Drain(worker=worker, breaker=breaker, lanes=served, lease_seconds=settings.delivery_lease_seconds)
 
     return make
+
+
+def create_tidy(app: Flask) -> Callable[[], int]:
+    """The drain that forgets what protects nobody any more, in small batches; it says how much that was."""
+    parts: context.Parts = app.extensions["email_service"]
+
+    def tidy() -> int:
+        forgotten = 0
+        while True:
+            with parts.sessions.begin() as session:
+                batch = idempotency.forget_old(session)
+            forgotten += batch
+            if not batch:
+                return forgotten
+
+    return tidy
 
 
 def create_brand(settings: Settings) -> Brand:

@@ -12,6 +12,7 @@ from email_service.settings import Settings
 
 SWEEP_SECONDS = 1.0
 _SOCKET_SECONDS = 1.0
+_TIDY = {"task": tasks.TIDY, "schedule": 600.0, "options": {"queue": LANES[-1], "expires": 300.0}}
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -32,7 +33,7 @@ def create_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=_SOCKET_SECONDS,
         broker_transport_options=_transport_options(is_redis=is_redis),
-        beat_schedule={f"sweep-{lane}": _sweep(lane) for lane in LANES},
+        beat_schedule={**{f"sweep-{lane}": _sweep(lane) for lane in LANES}, "tidy": _TIDY},
         beat_max_loop_interval=SWEEP_SECONDS,
     )
     return celery

@@ -9,7 +9,7 @@ from celery.exceptions import SecurityWarning
 from flask import Flask
 from sqlalchemy import select
 
-from email_service.app import create_app, create_drain_factory
+from email_service.app import create_app, create_drain_factory, create_tidy
 from email_service.celery_app import create_celery
 from email_service.cli import house
 from email_service.cli.server import Server
@@ -61,8 +61,8 @@ def worker(lanes: str, concurrency: int | None) -> None:
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
     _configure_logs(settings)
-    if settings.mail_mode is not MailMode.OFF:
-        tasks.register(celery, create_drain_factory(create_app(settings)))
+    app = create_app(settings)
+    tasks.register(celery, create_drain_factory(app), create_tidy(app))
     threads = concurrency or settings.delivery_threads
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)

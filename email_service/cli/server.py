@@ -10,7 +10,7 @@ from email_service.app import create_app, create_runner
 from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
 from email_service.kernel import logs
-from email_service.settings import LogFormat, MailMode, Settings
+from email_service.settings import LogFormat, Settings
 
 # Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.
 GRACEFUL_SECONDS = 60
@@ -66,7 +66,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         worker.delivery = None
         if self._settings.celery_broker_url is not None:
             house.parts(worker.wsgi).wake = wake_by(create_celery(self._settings)).wake
-        elif self._settings.mail_mode is not MailMode.OFF:
+        else:
             worker.delivery = create_runner(worker.wsgi)
             worker.delivery.start()
 

@@ -45,7 +45,10 @@ def release(session: Session, leases: Sequence[Lease]) -> None:
     """Give back messages that nobody began to send; they are due again at once, as if they had not been claimed."""
     session.execute(
         update(Message)
-        .where(Message.lease_id.in_([lease.lease_id for lease in leases]), Message.status == Status.SENDING)
+        .where(
+            Message.id.in_([lease.message_id for lease in leases]),
+            Message.lease_id.in_({lease.lease_id for lease in leases}),
+        )
         .values(status=Message.claimed_from, due_at=database_now(), lease_id=None, claimed_from=None),
         execution_options={"synchronize_session": False},
     )

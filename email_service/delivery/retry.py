@@ -7,7 +7,7 @@ obeyed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from email_service.delivery.transport import Outcome, Report
+from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.messages.state import Status
 
 GIVE_UP_AFTER_SECONDS = 72 * 3600
@@ -83,7 +83,8 @@ def is_bad_address(report: Report) -> bool:
 def _after_refusal(report: Report) -> Decision:
     if is_bad_address(report):
         return Decision(status=Status.BOUNCED, suppresses=True, reason="address_unknown")
-    return Decision(status=Status.FAILED, reason="refused_by_server")
+    was_sent = report.phase is not Phase.PREPARE
+    return Decision(status=Status.FAILED, reason="refused_by_server" if was_sent else "cannot_be_made")
 
 
 def _after_uncertainty(history: History) -> Decision:

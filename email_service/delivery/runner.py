@@ -10,6 +10,7 @@ from email_service.delivery.drain import Drain
 from email_service.kernel import clock
 
 SWEEP_SECONDS = 1.0
+TIDY_SECONDS = 600.0
 
 _log = structlog.get_logger(__name__)
 
@@ -17,7 +18,15 @@ _log = structlog.get_logger(__name__)
 class LocalRunner:
     """Threads that share all lanes, and one that serves token mail only, so that a slow burst never delays a token."""
 
-    def __init__(self, make_drain: Callable[[Sequence[str]], Drain], lanes: Sequence[str], threads: int) -> None:
+    def __init__(
+        self,
+        make_drain: Callable[[Sequence[str]], Drain],
+        lanes: Sequence[str],
+        threads: int,
+        tidy: Callable[[], int],
+    ) -> None:
+        self._tidy = tidy
+        self._tidied_at_seconds = clock.monotonic_seconds()
         self._stopping = threading.Event()
         self._shared = threading.Condition()
         self._reserved = threading.Condition()
@@ -52,16 +61,23 @@ class LocalRunner:
 
     def _loop(self, drain: Drain, condition: threading.Condition) -> None:
         while not self._stopping.is_set():
-            if self._drain_once(drain):
+            if self._attempt(lambda: drain.run(self._stopping.is_set)):
                 continue
+            self._tidy_if_time()
             with condition:
                 if not self._stopping.is_set():
                     condition.wait(SWEEP_SECONDS)
         drain.close()
 
-    def _drain_once(self, drain: Drain) -> int:
+    def _tidy_if_time(self) -> None:
+        # Any idle thread may do it; when two of them do it at once, one finds nothing left.
+        if clock.monotonic_seconds() - self._tidied_at_seconds > TIDY_SECONDS:
+            self._tidied_at_seconds = clock.monotonic_seconds()
+            self._attempt(self._tidy)
+
+    def _attempt(self, work: Callable[[], int]) -> int:
         try:
-            return drain.run(self._stopping.is_set)
+            return work()
         except SQLAlchemyError as error:
             # The database is away. Leases end by themselves; the next sweep tries again.
             _log.error("database.unavailable", error=type(error).__name__)

@@ -11,12 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from email_service.delivery.drain import Drain
 
 DRAIN = "delivery.drain"
+TIDY = "service.tidy"
 
 _log = structlog.get_logger(__name__)
 
 
-def register(celery: Celery, make_drain: Callable[[Sequence[str]], Drain]) -> None:
-    """Define the task on this Celery application; each of its threads keeps a drain for each lane."""
+def register(celery: Celery, make_drain: Callable[[Sequence[str]], Drain], tidy: Callable[[], int]) -> None:
+    """Define the tasks on this Celery application; each of its threads keeps a drain for each lane."""
     stopping = threading.Event()
     drains = threading.local()
 
@@ -29,7 +30,16 @@ def register(celery: Celery, make_drain: Callable[[Sequence[str]], Drain]) -> No
     def drain(lane: str) -> None:
         if not hasattr(drains, lane):
             setattr(drains, lane, make_drain([lane]))
-        try:
-            getattr(drains, lane).run(stopping.is_set)
-        except SQLAlchemyError as error:
-            _log.error("database.unavailable", error=type(error).__name__)
+        _attempt(lambda: getattr(drains, lane).run(stopping.is_set))
+
+    @celery.task(name=TIDY, ignore_result=True)
+    def forget() -> None:
+        _attempt(tidy)
+
+
+def _attempt(work: Callable[[], int]) -> None:
+    try:
+        work()
+    except SQLAlchemyError as error:
+        # The database is away; the next sweep tries again.
+        _log.error("database.unavailable", error=type(error).__name__)

@@ -17,7 +17,7 @@ from email_service.delivery.outbox import Lease
 from email_service.delivery.transport import Outcome, Parcel, Phase, Report, Transport
 from email_service.kernel import clock
 from email_service.kernel.crypto import Sealer
-from email_service.kernel.errors import ServiceError
+from email_service.kernel.errors import InvalidInputError, RenderingError
 from email_service.kernel.orm import database_now
 from email_service.messages import service as messages
 from email_service.messages import state
@@ -66,8 +66,8 @@ class Worker:
             if opened is None:
                 return None
             report = self.transport.send(parcel=self._pack(opened))
-        except ServiceError as error:
-            # The message itself cannot be made into mail, and would not be next time; a person can mend and retry it.
+        except (InvalidInputError, RenderingError) as error:
+            # The message cannot be made into mail, now or later; a person can mend the cause and retry it.
             report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
         except Exception as error:  # noqa: BLE001 - the guard of the queue
             # One poisonous message must not stop the ones behind it.

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from email_service.idempotency.models import IdempotencyRecord
@@ -76,15 +76,13 @@ def once(session: Session, scope: Scope, act: Callable[[], Any]) -> tuple[Any, b
 
 def forget_old(session: Session, limit: int = 1000) -> int:
     """Delete up to `limit` records that no longer protect anything; how many there were."""
-    old = select(IdempotencyRecord.client_id, IdempotencyRecord.route, IdempotencyRecord.key)
-    rows = session.execute(old.where(IdempotencyRecord.created_at < database_now(-KEPT_FOR)).limit(limit)).all()
-    for client_id, route, key in rows:
-        session.execute(
-            delete(IdempotencyRecord).where(
-                IdempotencyRecord.client_id == client_id, IdempotencyRecord.route == route, IdempotencyRecord.key == key
-            )
-        )
-    return len(rows)
+    identity = (IdempotencyRecord.client_id, IdempotencyRecord.route, IdempotencyRecord.key)
+    old = select(*identity).where(IdempotencyRecord.created_at < database_now(-KEPT_FOR)).limit(limit)
+    removed = session.execute(
+        delete(IdempotencyRecord).where(tuple_(*identity).in_(old)).returning(IdempotencyRecord.key),
+        execution_options={"synchronize_session": False},
+    )
+    return len(removed.all())
 
 
 def _lock(session: Session, scope: Scope) -> None:
