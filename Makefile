@@ -28,7 +28,7 @@ help: ## show this list
 setup: $(DEVELOPMENT) ## install everything into .venv, locked, with the tools for tests and checks
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
-	@exec $(BIN)/email-service run --host $(HOST) --port $(PORT)
+	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)
 
 test: setup ## run all tests (ARGS="-k outbox" for some)
 	@$(BIN)/python -m pytest $(ARGS)

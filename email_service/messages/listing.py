@@ -16,6 +16,9 @@ from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.orm import first_id_at
 from email_service.messages.models import Event, Message
 
+# How much earlier than its `created_at` a message's id may have been made.
+_ID_AHEAD_MILLISECONDS = 60_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
@@ -65,10 +68,12 @@ def find_events(session: Session, message: Message, limit: int, cursor: str | No
 
 
 def _between(statement: Select[Any], wanted: MessageFilter) -> Select[Any]:
-    # Ids begin with their millisecond, so a bound on time is also a bound on the index that the list walks.
+    # Ids begin with their millisecond, so a bound on time is also a bound on the index that the list walks; an id is
+    # made a little before the time that is written beside it.
     if wanted.created_after is not None:
         statement = statement.where(
-            Message.id >= first_id_at(wanted.created_after), Message.created_at > wanted.created_after
+            Message.id >= first_id_at(wanted.created_after, after_milliseconds=-_ID_AHEAD_MILLISECONDS),
+            Message.created_at > wanted.created_after,
         )
     if wanted.created_before is not None:
         statement = statement.where(

@@ -36,7 +36,7 @@ class Message(Identified, Base):
     tags: Mapped[list[str]] = mapped_column(_Json)
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", _Json)
     client_reference: Mapped[str | None] = mapped_column(String(255))
-    message_id_header: Mapped[str] = mapped_column(String(255))  # fixed here, so that every retry carries the same one
+    message_id_header: Mapped[str] = mapped_column(String(320))  # fixed here, so that every retry carries the same one
     created_at: Mapped[datetime]
     send_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # never sent after this

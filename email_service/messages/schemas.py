@@ -154,10 +154,10 @@ class MessageFilterIn(PageIn):
     """Which messages."""
 
     status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in Status]))
-    template = fields.String(load_default=None)
+    template = fields.String(load_default=None, validate=_VISIBLE)
     recipient = fields.String(load_default=None)
-    tag = fields.String(load_default=None)
-    client_reference = fields.String(load_default=None)
+    tag = fields.String(load_default=None, validate=_VISIBLE)
+    client_reference = fields.String(load_default=None, validate=_VISIBLE)
     created_after = Instant(load_default=None)
     created_before = Instant(load_default=None)
 
@@ -197,6 +197,7 @@ def _as_fault(member: str, check: Any, *arguments: Any) -> None:
     except InvalidInputError as error:
         # A pointer below this member (`/headers/X-A`) becomes nested messages, which is how marshmallow says it.
         steps = [step for fault in error.faults[:1] for step in fault.pointer.split("/")[2:]]
+        steps = [step.replace("~1", "/").replace("~0", "~") for step in steps]
         messages: Any = [error.detail]
         for step in reversed(steps):
             messages = {step: messages}

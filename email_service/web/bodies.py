@@ -11,6 +11,9 @@ from flask.json.provider import DefaultJSONProvider
 
 from email_service.kernel.errors import MalformedBodyError, UnsupportedMediaTypeError
 
+_MAX_DEPTH = 64
+_TOO_DEEP = f"The body is nested too deeply; at most {_MAX_DEPTH} levels are read."
+
 
 class StrictJSONProvider(DefaultJSONProvider):
     """Flask's JSON with the ambiguities of RFC 8259 refused instead of resolved by chance."""
@@ -20,7 +23,9 @@ class StrictJSONProvider(DefaultJSONProvider):
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
         """Parse; MalformedBodyError says what is wrong and where."""
         try:
-            value = json.loads(s, object_pairs_hook=_unique, parse_constant=_refuse_constant, **kwargs)
+            # UTF-8 only (RFC 8259 8.1): given bytes, the standard library also guesses UTF-16 and lets surrogates in.
+            text = s.decode() if isinstance(s, bytes) else s
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, **kwargs)
         except json.JSONDecodeError as error:
             raise MalformedBodyError(
                 f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
@@ -28,8 +33,10 @@ class StrictJSONProvider(DefaultJSONProvider):
         except UnicodeDecodeError:
             raise MalformedBodyError("The body is not valid UTF-8.") from None
         except RecursionError:
-            raise MalformedBodyError("The body is nested too deeply.") from None
-        if b"\\u" in (s if isinstance(s, bytes) else s.encode("utf-8", "surrogatepass")):
+            raise MalformedBodyError(_TOO_DEEP) from None
+        except ValueError:
+            raise MalformedBodyError("The body holds a number of too many digits.") from None
+        if "\\u" in text or text.count("[") + text.count("{") > _MAX_DEPTH:
             _refuse_unstorable(value)
         return value
 
@@ -62,14 +69,16 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _refuse_unstorable(value: Any) -> None:
-    # Escapes can spell what UTF-8 cannot carry (half a surrogate pair) and what PostgreSQL cannot store (NUL).
-    waiting = [value]
+    # Escapes can spell what UTF-8 cannot carry (half a surrogate pair) and what PostgreSQL cannot store (NUL). What is
+    # nested deeply would exhaust the stack of whoever reads it after us.
+    waiting = [(value, 1)]
     while waiting:
-        item = waiting.pop()
+        item, depth = waiting.pop()
+        if depth > _MAX_DEPTH:
+            raise MalformedBodyError(_TOO_DEEP)
         if isinstance(item, dict):
-            waiting += item.keys()
-            waiting += item.values()
+            waiting += ((each, depth + 1) for pair in item.items() for each in pair)
         elif isinstance(item, list):
-            waiting += item
+            waiting += ((each, depth + 1) for each in item)
         elif isinstance(item, str) and ("\x00" in item or any("\ud800" <= character <= "\udfff" for character in item)):
             raise MalformedBodyError("A string holds NUL or half a surrogate pair, which no text can hold; remove it.")

@@ -1,6 +1,7 @@
 """What the catalog finds in a folder, what it refuses, and how it answers to names, locales and versions."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,9 @@ def test_the_version_follows_the_own_files_and_the_layout_and_nothing_else(tmp_p
         with (tmp_path / changed).open("a") as file:
             file.write("\n")
         versions.append(catalog.load(tmp_path).get("hello").version)
+    subject = tmp_path / "hello" / "subject.txt"
+    subject.write_text(subject.read_text().upper())
+    versions.append(catalog.load(tmp_path).get("hello").version)
     assert len(set(versions)) == len(versions)
     (tmp_path / "other" / "body.txt").write_text("changed")
     (tmp_path / "hello" / ".body.html.swp").write_text("an editor's")
@@ -130,7 +134,6 @@ def test_every_mistake_of_every_manifest_is_listed_at_once(tmp_path):
     ("before", "after", "pointer"),
     [
         ('type = "string"', 'type = "strin"', "/hello/manifest.toml/variables"),
-        ('type = "string"', '"$ref" = "http://127.0.0.1:9/schema"', "/hello/manifest.toml/variables"),
         ("properties.name", "properties.brand", "/hello/manifest.toml/variables/properties/brand"),
         ('name = "Ada"', "name = 2026-01-01", "/hello/manifest.toml"),
         ('name = "Ada"', "name = nan", "/hello/manifest.toml"),
@@ -153,3 +156,14 @@ def test_a_missing_folder_or_manifest_is_named(tmp_path):
     write(tmp_path, "hello")
     (tmp_path / "hello" / "manifest.toml").unlink()
     assert mistakes(tmp_path) == {"/hello/manifest.toml": "is missing"}
+
+
+def test_a_remote_schema_is_never_fetched(tmp_path):
+    """T23."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        remote = f'"$ref" = "http://127.0.0.1:{server.getsockname()[1]}/schema"'
+        write(tmp_path, "hello", MANIFEST.replace('type = "string"', remote))
+        assert list(mistakes(tmp_path)) == ["/hello/manifest.toml/variables"]
+        with pytest.raises(BlockingIOError):
+            server.accept()

@@ -1,6 +1,7 @@
 """What a template may not do: reach Python, switch escaping off, or make much out of little (T21)."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from resource import RUSAGE_SELF, getrusage
 
 import pytest
@@ -126,6 +127,15 @@ def test_the_limit_counts_bytes(tmp_path):
     """T21."""
     with pytest.raises(RenderingError, match="bytes and may have 200000"):
         render(tmp_path, "\u20ac" * 70_000, body_txt="{{ name }}", body_html="", subject_txt="x")
+
+
+def test_each_part_and_each_thread_has_its_own_bounds(tmp_path):
+    renderer = build(
+        tmp_path, body_txt="{% for x in range(900) %}{% for y in range(9) %}{% endfor %}{% endfor %}{{ name }}"
+    )
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: renderer.render("hello", {"name": number}).text, range(40)))
+    assert found == [str(number) for number in range(40)]
 
 
 def test_what_a_mail_needs_still_works(tmp_path):

@@ -59,6 +59,7 @@ def test_missing_mistyped_and_unknown_variables_are_named_together():
         ("name", "Ada\u2028", "name", "may not hold line breaks or control characters"),
         ("name", None, "name", "has to be a string"),
         ("link", "/path", "link", "has to be an absolute http or https link"),
+        ("link", "javascript:alert(1)", "link", "has to be an absolute http or https link"),
         ("email", "ada", "email", "has to be an email address"),
         ("count", 10, "count", "may be at most 9"),
         ("count", True, "count", "has to be a whole number"),

@@ -1,0 +1,51 @@
+"""A house behind a test client, empty for each test, with the key of a client that may do everything."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import servers
+
+from tests.applications import Api, House, empty, migrate, opened
+
+
+@pytest.fixture(scope="session")
+def sqlite_house(tmp_path_factory) -> Iterator[House]:
+    with opened(f"sqlite:///{tmp_path_factory.mktemp('http')}/http.db") as house:
+        migrate(house)
+        yield house
+
+
+@pytest.fixture(scope="session")
+def postgres_house(postgres_url) -> Iterator[House]:
+    # A database of its own: other tests make tables in the shared one without migrating.
+    with servers.fresh_database(postgres_url) as url, opened(url) as house:
+        migrate(house)
+        yield house
+
+
+@pytest.fixture
+def house(sqlite_house) -> House:
+    empty(sqlite_house)
+    return sqlite_house
+
+
+@pytest.fixture
+def api(house) -> Api:
+    """The calls of a client that may do everything."""
+    return Api(house, house.add_client())
+
+
+@pytest.fixture
+def on_postgres(postgres_house) -> Api:
+    """The same on PostgreSQL."""
+    empty(postgres_house)
+    return Api(postgres_house, postgres_house.add_client())
+
+
+@pytest.fixture
+def reopen(house) -> Iterator[Callable[..., House]]:
+    """Another application on the same SQLite database, with these settings."""
+    with ExitStack() as stack:
+        url = str(house.app.config["SQLALCHEMY_DATABASE_URI"])
+        yield lambda **variables: stack.enter_context(opened(**{"database_url": url, **variables}))

@@ -1,0 +1,86 @@
+"""A Redis or RabbitMQ for one test, in a room of its own: a Redis database number, a RabbitMQ virtual host."""
+
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import redis
+from kombu import Connection
+
+from email_service.messages.service import LANES
+
+RABBITMQ = "127.0.0.1:5672"
+
+
+@dataclass(frozen=True)
+class Broker:
+    url: str
+    forget: Callable[[], None]  # throw away every wake-up that waits
+
+
+@contextmanager
+def redis_broker(url: str) -> Iterator[Broker]:
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        try:
+            yield Broker(url, client.flushdb)
+        finally:
+            client.flushdb()
+
+
+def is_rabbitmq_here() -> bool:
+    host, port = RABBITMQ.split(":")
+    with suppress(OSError), socket.create_connection((host, int(port)), 2):
+        return True
+    return False
+
+
+@contextmanager
+def rabbitmq_broker() -> Iterator[Broker]:
+    """A virtual host of its own, where this user may make one; else the default one, if our queues are not in use there."""
+    name = f"email-service-test-{secrets.token_hex(4)}"
+    if _control("add_vhost", name):
+        try:
+            assert _control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+            yield _rabbitmq(name)
+        finally:
+            _control("delete_vhost", name)
+        return
+    assert not _declared(""), "Another service uses this RabbitMQ: let the tests run rabbitmqctl."
+    try:
+        yield _rabbitmq("")
+    finally:
+        _each_queue("", "queue_delete")
+
+
+def _control(*arguments: str) -> bool:
+    program = shutil.which("rabbitmqctl")
+    return bool(program) and subprocess.run([program, "-q", *arguments], capture_output=True, check=False).returncode == 0
+
+
+def _rabbitmq(virtual_host: str) -> Broker:
+    return Broker(_url(virtual_host), lambda: _each_queue(virtual_host, "queue_purge"))
+
+
+def _url(virtual_host: str) -> str:
+    return f"amqp://guest:guest@{RABBITMQ}/{virtual_host}"
+
+
+def _declared(virtual_host: str) -> list[str]:
+    return [lane for lane in LANES if _on_queue(virtual_host, lane, lambda channel: channel.queue_declare(lane, passive=True))]
+
+
+def _each_queue(virtual_host: str, action: str) -> None:
+    for lane in LANES:
+        _on_queue(virtual_host, lane, lambda channel, lane=lane: getattr(channel, action)(lane))
+
+
+def _on_queue(virtual_host: str, lane: str, act: Callable) -> bool:
+    with Connection(_url(virtual_host), connect_timeout=5) as connection, suppress(connection.channel_errors):
+        act(connection.default_channel)
+        return True
+    return False

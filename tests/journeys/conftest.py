@@ -1,0 +1,82 @@
+"""Installations, mail servers, databases and brokers for the journeys; whatever a journey started ends with it."""
+
+import contextlib
+import secrets
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import servers
+import trustme
+
+from tests.journeys import brokers
+from tests.journeys.processes import House
+from tests.wire.server import Script, SmtpServer
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """A new installation in an empty folder; its settings by their names."""
+    with contextlib.ExitStack() as stack:
+
+        def build(**settings: str) -> House:
+            folder = tmp_path / secrets.token_hex(4)
+            folder.mkdir()
+            return stack.enter_context(House(folder, settings))
+
+        yield build
+
+
+@pytest.fixture
+def serve_mail() -> Iterator[Callable[..., SmtpServer]]:
+    """Start a mail server from the fields of its script."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **fields: stack.enter_context(SmtpServer(Script(**fields)))
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[dict[str, str]]:
+    """The settings of a PostgreSQL database that belongs to one test alone."""
+    with servers.fresh_database(postgres_url) as url:
+        yield {"DATABASE_URL": url, "SECRET_KEY": secrets.token_urlsafe(32)}
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
+    """A broker with nothing in it, whose wake-ups can be thrown away."""
+    if request.param == "redis":
+        with brokers.redis_broker(request.getfixturevalue("redis_url")) as ours:
+            yield ours
+        return
+    if not brokers.is_rabbitmq_here():
+        pytest.skip("RabbitMQ is missing: nothing listens on 127.0.0.1:5672.")
+    with brokers.rabbitmq_broker() as ours:
+        yield ours
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if len(report.longrepr) == 3]
+    count = Counter("RabbitMQ is missing" in reason for reason in reasons)[True]
+    if count:
+        terminalreporter.write_line(f"{count} journeys did not run because RabbitMQ is missing: start one on 127.0.0.1:5672.", red=True, bold=True)

@@ -1,0 +1,199 @@
+"""Starts real `email-service` processes in a folder of their own, keeps what they say, and lets none of them outlive a test.
+
+Knows processes, ports and HTTP; refuses to know what the service should do.
+"""
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+
+COMMAND = str(Path(sys.executable).with_name("email-service"))
+START_SECONDS = 40
+STOP_SECONDS = 40
+_KEY = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+")
+
+
+def wait_until(is_so: Callable[[], Any], seconds: float = 30, *, pause_seconds: float = 0.05) -> Any:
+    """What `is_so` said when it first said something true; AssertionError when it never did."""
+    ends_at = time.monotonic() + seconds
+    while not (found := is_so()):
+        assert time.monotonic() < ends_at, f"not so within {seconds} seconds"
+        time.sleep(pause_seconds)
+    return found
+
+
+def free_port() -> int:
+    """A port below the ephemeral ones, so that no outgoing connection takes it before the service does."""
+    while True:
+        port = 20000 + secrets.randbelow(10000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+@dataclass
+class Process:
+    """One `email-service` command that runs until it is told to stop; it leads a process group of its own."""
+
+    popen: subprocess.Popen[bytes]
+    log_path: Path
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def is_running(self) -> bool:
+        return self.popen.poll() is None
+
+    def children(self) -> list[int]:
+        """The processes it started, such as gunicorn's workers."""
+        return [int(pid) for pid in Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()]
+
+    def terminate(self) -> int:
+        """SIGTERM, as an init system sends it; the exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL for the whole group: nobody gets to tidy up."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait(STOP_SECONDS)
+
+
+@dataclass
+class Web:
+    """A running `email-service run` and a key for it."""
+
+    process: Process
+    url: str
+    api_key: str
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.api_key}", **options.pop("headers", {})}
+        return requests.request(method, self.url + path, headers=headers, timeout=options.pop("timeout", 35), **options)
+
+    def get(self, path: str) -> Any:
+        response = self.call("GET", path)
+        assert response.ok, response.text
+        return response.json()
+
+    def send(self, to: str = "ada@example.com", **members: Any) -> dict[str, Any]:
+        """Have one message accepted; what the 202 said."""
+        response = self.call("POST", "/v1/messages", json={**welcome(to), **members})
+        assert response.status_code == 202, response.text
+        accepted: dict[str, Any] = response.json()
+        return accepted
+
+    def wait_for(self, message: dict[str, Any], *statuses: str, seconds: float = 30) -> dict[str, Any]:
+        """The message once its status is one of these."""
+
+        def reached() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.get(f"/v1/messages/{message['id']}")
+            return found if found["status"] in statuses else None
+
+        reached_message: dict[str, Any] = wait_until(reached, seconds)
+        return reached_message
+
+
+@dataclass
+class House:
+    """One installation: a folder, its settings, and the processes that were started in it."""
+
+    folder: Path
+    settings: dict[str, str]
+    processes: list[Process] = field(default_factory=list)
+    api_key: str = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.kill()
+
+    def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=self._environment(settings),
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **settings: str) -> Process:
+        """Start a command that goes on."""
+        log_path = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
+        with log_path.open("wb") as log:
+            popen = subprocess.Popen(
+                [COMMAND, *arguments],
+                cwd=self.folder,
+                env=self._environment(settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.processes.append(Process(popen, log_path))
+        return self.processes[-1]
+
+    def serve(self, *arguments: str, port: int | None = None, **settings: str) -> Web:
+        """Start the web process and wait until it answers."""
+        port = port or free_port()
+        return self.await_web(self.start("run", "--port", str(port), *arguments, **settings), port)
+
+    def await_web(self, process: Process, port: int) -> Web:
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            assert process.is_running(), process.log()
+            with suppress(requests.RequestException):
+                return requests.get(f"{url}/healthz", timeout=5).ok
+            return False
+
+        wait_until(answers, START_SECONDS)
+        if printed := _KEY.search(process.log()):
+            self.api_key = printed.group()
+        return Web(process, url, self.api_key)
+
+    def create_client(self) -> None:
+        """Migrate, and make a client whose key every later `serve` has: what an operator does with PostgreSQL."""
+        migrated = self.command("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        created = self.command("client", "create", "journeys", "--scope", "*", "--json")
+        assert created.returncode == 0, created.stderr
+        printed = _KEY.search(created.stdout)
+        assert printed
+        self.api_key = printed.group()
+
+    def logs(self) -> str:
+        return "\n".join(process.log() for process in self.processes)
+
+    def _environment(self, settings: dict[str, str]) -> dict[str, str]:
+        return {"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **self.settings, **settings}
+
+
+def welcome(to: str) -> dict[str, Any]:
+    """The smallest message."""
+    return {"template": "welcome", "to": to, "variables": {"name": "Ada"}}
+
+
+def stop_all(processes: Iterable[Process]) -> list[int]:
+    """SIGTERM for all of them at once; their exit codes."""
+    stopping = list(processes)
+    for process in stopping:
+        process.popen.send_signal(signal.SIGTERM)
+    return [process.popen.wait(STOP_SECONDS) for process in stopping]

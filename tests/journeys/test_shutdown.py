@@ -1,0 +1,39 @@
+"""SIGTERM: what is in flight is finished, what was only claimed goes back, and the next start delivers the rest."""
+
+import sqlite3
+import time
+
+from tests.journeys.mailbag import Hold, copies, ids, smtp_settings
+from tests.journeys.processes import wait_until
+from tests.wire.steps import Reply
+
+
+def test_sigterm_finishes_the_mail_in_flight_and_returns_the_rest(house, serve_mail):
+    """F15"""
+    hold = Hold("250 2.0.0 queued")
+    server = serve_mail(steps={"final": [hold, Reply("250 2.0.0 queued")]})
+    installation = house(**smtp_settings(server, DELIVERY_THREADS="1"))
+    web = installation.serve()
+    accepted = [web.send(f"reader-{number}@example.com") for number in range(30)]
+    assert hold.reached.wait(10)
+    assert "sending" in _statuses(installation)
+    web.process.popen.terminate()
+    time.sleep(0.3)
+    assert web.process.is_running()
+    hold.released.set()
+    assert web.process.popen.wait(20) == 0
+    statuses = _statuses(installation)
+    assert (statuses.count("sent"), statuses.count("queued")) == (1, 29)
+    again = installation.serve()
+    wait_until(lambda: len(server.messages) == 30)
+    assert copies(server) == dict.fromkeys(ids(accepted), 1)
+    for message in accepted:
+        again.wait_for(message, "sent", seconds=5)
+
+
+def _statuses(installation):
+    database = sqlite3.connect(installation.folder / "var/email_service.db")
+    try:
+        return [status for (status,) in database.execute("SELECT status FROM messages")]
+    finally:
+        database.close()
