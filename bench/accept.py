@@ -1,6 +1,6 @@
-"""How fast `POST /v1/messages` answers on PostgreSQL, beside two views that only insert one row under the same gunicorn.
+"""How fast `POST /v1/messages` answers on PostgreSQL, beside two views that only insert one row, under gunicorn too.
 
-    .venv/bin/python bench/accept.py [--quick]
+.venv/bin/python bench/accept.py [--quick]
 """
 
 import argparse
@@ -91,7 +91,9 @@ def main() -> None:
     options = parser.parse_args()
     requests, rounds = (200, 2) if options.quick else (options.requests, options.rounds)
     processes.end_politely_when_told()
-    figures.introduce(f"accept: {rounds} rounds of {requests} requests over {CONNECTIONS} connections a side, interleaved")
+    figures.introduce(
+        f"accept: {rounds} rounds of {requests} requests over {CONNECTIONS} connections a side, interleaved"
+    )
     sides = [
         Side("POST /v1/messages", "wsgi:application", "/v1/messages"),
         Side("bare Flask, one INSERT, no validation", "references:bare()", "/rows"),

@@ -1,6 +1,6 @@
 """How fast queued messages reach a mail server on this machine, beside a Flask-Mail loop that connects for each.
 
-    .venv/bin/python bench/deliver.py [--quick]
+.venv/bin/python bench/deliver.py [--quick]
 """
 
 import argparse

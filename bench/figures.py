@@ -21,7 +21,10 @@ def clear() -> None:
 
 def introduce(title: str) -> None:
     one, five, _ = os.getloadavg()
-    print(f"{title}\n{os.cpu_count()} cores, load {one:.1f} now and {five:.1f} over five minutes before the run\n", flush=True)
+    print(
+        f"{title}\n{os.cpu_count()} cores, load {one:.1f} now and {five:.1f} over five minutes before the run\n",
+        flush=True,
+    )
 
 
 def median(values: Sequence[float]) -> float:

@@ -29,7 +29,9 @@ def send(count: int, port: int) -> dict[str, float]:
         loader=FileSystemLoader(FOLDER), autoescape=select_autoescape(["html"]), trim_blocks=True, lstrip_blocks=True
     )
     # fmt: on
-    subject, html, text = (templates.get_template(f"welcome/{part}") for part in ("subject.txt", "body.html", "body.txt"))
+    subject, html, text = (
+        templates.get_template(f"welcome/{part}") for part in ("subject.txt", "body.html", "body.txt")
+    )
     inliner = CSSInliner(extra_css=(FOLDER / "_layout" / "style.css").read_text(), load_remote_stylesheets=False)
     brand = Brand(name="Example App", frontend_url="http://localhost:3000").as_variables()
     begun_at, cpu_before = time.perf_counter(), time.process_time()

@@ -1,7 +1,7 @@
 """The load generator, a process of its own: keeps connections busy with one kind of request and times every answer.
 
-Reads a job as JSON on standard input and writes what it saw as JSON. Does as little per request as a client can, so that
-it takes little from the cores it shares with what it measures.
+Reads a job as JSON on standard input and writes what it saw as JSON. Does as little per request as a client can, so
+that it takes little from the cores it shares with what it measures.
 """
 
 import json
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass
 class Load:
-    """A fixed number of requests over a fixed number of connections, each sending its next as soon as it is answered."""
+    """A number of requests over a number of connections, each sending its next as soon as it is answered."""
 
     job: dict[str, Any]
     latencies: list[float] = field(default_factory=list)
@@ -96,7 +96,11 @@ class Load:
 def post(**job: Any) -> dict[str, Any]:
     """Run one job in a new process; refuses to return figures of answers that are not what was asked for."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).resolve())], input=json.dumps(job), capture_output=True, text=True, check=False
+        [sys.executable, str(Path(__file__).resolve())],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"The load generator failed: {done.stderr.strip()[-500:]}")

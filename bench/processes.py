@@ -22,7 +22,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 def running(
     command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None, is_asked: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """The process while the block lasts. What it says goes to a file in `folder`; `is_asked` opens pipes to talk to it."""
+    """The process while the block lasts. What it says goes to a file in `folder`; `is_asked` opens pipes to talk."""
     log_path = folder / f"{Path(command[0]).name}-{time.monotonic_ns()}.log"
     pipe = subprocess.PIPE if is_asked else None
     with log_path.open("w") as log:
@@ -68,7 +68,7 @@ def end_politely_when_told() -> None:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
@@ -109,6 +109,14 @@ def memory_megabytes(pid: int, field: str) -> float:
         if name == field:
             return int(rest.split()[0]) * 1024 / 1e6
     raise ValueError(f"/proc has no {field} for {pid}.")
+
+
+def shared_megabytes(pid: int) -> float:
+    """The process's memory with every shared page divided among those who share it (PSS), right now."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise ValueError(f"/proc has no Pss for {pid}.")
 
 
 def _tail(path: Path) -> str:

@@ -12,20 +12,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import processes
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 
 import servers  # noqa: E402 - the tests know how to find a PostgreSQL
-from sqlalchemy import URL, func, select, text  # noqa: E402
+from sqlalchemy import func, select, text  # noqa: E402
+from sqlalchemy.orm import Session  # noqa: E402
 
 from email_service.clients.models import Client  # noqa: E402
 from email_service.kernel import orm  # noqa: E402
 from email_service.kernel.crypto import Sealer  # noqa: E402
 from email_service.messages import service as messages  # noqa: E402
 from email_service.messages.models import Message  # noqa: E402
-from email_service.messages.submission import Submission  # noqa: E402
+from email_service.messages.submission import Mailbox, Submission  # noqa: E402
 from email_service.rendering import catalog  # noqa: E402
 from email_service.settings import resource  # noqa: E402
 
@@ -47,7 +46,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A database of our own on TEST_DATABASE_URL's server, else on loopback, else on one from a wheel; dropped after."""
+    """A database of our own on TEST_DATABASE_URL's server, else on loopback, else on a wheel's; dropped after."""
     server = servers.find_postgres()
     url = server.url()
     if url is None:
@@ -106,14 +105,14 @@ def queue(database_url: str, count: int) -> None:
     intake = messages.Intake(
         catalog=catalog.load(resource("templates") / "email"),
         sealer=Sealer(SECRET),
-        default_sender={"email": SENDER, "name": ""},
+        default_sender=Mailbox(email=SENDER, name=""),
     )
     engine = orm.open_engine(database_url)
     for start in range(0, count, _CHUNK):
-        with orm.Session(engine) as session, session.begin():
+        with Session(engine) as session, session.begin():
             client_id = session.scalars(select(Client.id)).one()
             for number in range(start, min(start + _CHUNK, count)):
-                to = {"email": f"reader{number}@example.com", "name": f"Reader {number}"}
+                to = Mailbox(email=f"reader{number}@example.com", name=f"Reader {number}")
                 submission = Submission(template="welcome", to=to, variables=VARIABLES)
                 messages.accept(session, intake, client_id, submission)
     engine.dispose()
@@ -141,6 +140,3 @@ def _call(arguments: list[str], place: Path, variables: Mapping[str, str]) -> st
     if done.returncode:
         sys.exit(f"email-service {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout
-
-
-__all__ = ["URL", "processes"]

@@ -33,6 +33,7 @@ from email_service.settings import Expose, MailMode, Settings, load, resource
 from email_service.web import access, bodies, context, health, problems
 
 BREAKER_SECONDS = 30.0
+LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
 # A request waits this long for the store of the limits before it is counted in this process instead.
 _REDIS_OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
 _DOCUMENTATION = {
@@ -127,7 +128,7 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "TRUSTED_HOSTS": list(settings.trusted_hosts) or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         # An error's text ends up in the log, where no name, tag or reference of anybody belongs.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True},
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True},
         "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
         "RATELIMIT_STORAGE_OPTIONS": _REDIS_OPTIONS if settings.redis_url else {},
         "MAIL_SERVER": settings.mail_server or "127.0.0.1",
@@ -155,6 +156,7 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
 def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     with app.app_context():
         sessions = sessionmaker(extensions.db.engine, expire_on_commit=False)
+        glances = sessionmaker(orm.autocommitting(extensions.db.engine), expire_on_commit=False)
     folder = resource("templates") / "email"
     known = catalog.load(folder)
     intake = Intake(
@@ -163,7 +165,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         default_sender=Mailbox(email=settings.sender.email, name=settings.sender.name),
         is_mail_off=settings.mail_mode is MailMode.OFF,
     )
-    parts = context.Parts(sessions, context.wake_nobody)
+    parts = context.Parts(sessions, glances, context.wake_nobody)
     parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake)
     return parts
 
@@ -200,5 +202,11 @@ def _add_security_headers(response: Response) -> Response:
 def _make_transport(app: Flask, settings: Settings, parts: context.Parts) -> Transport:
     if settings.mail_mode is not MailMode.SMTP:
         return CaptureTransport(parts.sessions)
-    limits = SmtpLimits(timeout_seconds=settings.mail_timeout, connection_max_messages=settings.mail_max_emails)
+    defaults = SmtpLimits()
+    limits = SmtpLimits(
+        timeout_seconds=settings.mail_timeout,
+        connection_max_messages=settings.mail_max_emails,
+        # An attempt that outlived its lease would meet the next worker's attempt at the same message.
+        attempt_max_seconds=min(defaults.attempt_max_seconds, settings.delivery_lease_seconds * LEASE_SHARE),
+    )
     return SmtpTransport(cast("_Mail", app.extensions["mail"]), limits, settings.mail_ca_file)

@@ -28,6 +28,8 @@ def create_celery(settings: Settings) -> Celery:
         task_queues=[_queue(lane, is_redis=is_redis) for lane in LANES],
         task_create_missing_queues=False,
         worker_prefetch_multiplier=1,
+        # Nobody commands workers through the broker; its mailbox would also shut out a second worker of the same host.
+        worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_soft_shutdown_timeout=30.0,
         broker_connection_retry_on_startup=True,

@@ -101,7 +101,8 @@ class House:
     def execute(self, statement: Any, **parameters: Any) -> Any:
         """One statement in a transaction of its own; its rows, if it returns any."""
         with self.sessions.begin() as session:
-            result = session.execute(text(statement) if isinstance(statement, str) else statement, parameters)
+            statement = text(statement) if isinstance(statement, str) else statement
+            result = session.connection().execute(statement, parameters)
             return result.all() if result.returns_rows else result.rowcount
 
     def captured(self) -> list[CapturedMail]:
@@ -133,10 +134,10 @@ class Api:
     def post(self, path: str, **options: Any) -> TestResponse:
         return self.request("POST", path, **options)
 
-    def send(self, headers: Mapping[str, str] | None = None, **changes: Any) -> TestResponse:
-        """`POST /v1/messages` with `welcome` to Ada and these members changed; `from_` is `from`."""
+    def send(self, key: str | None = None, **changes: Any) -> TestResponse:
+        """`POST /v1/messages` with `welcome` to Ada and these members changed; `from_` is `from`, `key` makes it safe."""
         body = {**WELCOME, **{name.rstrip("_"): value for name, value in changes.items()}}
-        return self.post(self.path, json=body, headers=headers)
+        return self.post(self.path, json=body, headers=None if key is None else {"Idempotency-Key": key})
 
     def raw(self, body: bytes, content_type: str = "application/json") -> TestResponse:
         return self.post(self.path, data=body, content_type=content_type)

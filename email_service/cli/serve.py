@@ -1,6 +1,7 @@
 """`email-service run`, `migrate`, `worker` and `beat`: the processes of the service."""
 
 import socket
+import sys
 import warnings
 
 import click
@@ -66,17 +67,17 @@ def worker(lanes: str, concurrency: int | None) -> None:
     threads = concurrency or settings.delivery_threads
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
-    celery.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=threads",
-            f"--concurrency={threads}",
-            f"--queues={lanes}",
-            "--without-gossip",
-            "--without-mingle",
-        ]
+    # Not `worker_main`, which forgets the exit code of a worker that could not go on.
+    process = celery.Worker(
+        quiet=True,
+        pool_cls="threads",
+        concurrency=threads,
+        queues=lanes,
+        without_gossip=True,
+        without_mingle=True,
     )
+    process.start()
+    sys.exit(process.exitcode)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from gunicorn.glogging import Logger
 from email_service.app import create_app, create_runner
 from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
+from email_service.cli.patient_worker import PatientWorker
 from email_service.kernel import logs
 from email_service.settings import LogFormat, Settings
 
@@ -39,7 +40,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "bind": bind,
             "workers": workers,
             "threads": threads,
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "graceful_timeout": GRACEFUL_SECONDS,
             "timeout": 90,
             "keepalive": 30,

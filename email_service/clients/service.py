@@ -20,7 +20,6 @@ ROTATION_OVERLAP = timedelta(hours=24)
 _KEY_FORM = re.compile(r"esk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 # `last_used_at` is for people; writing it on every call would make each call a write on one hot row.
 _LAST_USED_PRECISION = timedelta(minutes=1)
-USE_NOTED = "key_use_noted"  # set in a session's `info` when `authenticate` wrote something that is worth a commit
 _NO_SUCH_KEY_HASH = crypto.hash_secret("no key has this secret")
 
 
@@ -112,7 +111,6 @@ def _note_use(session: Session, key: ApiKey) -> None:
     if key.last_used_at is None or key.last_used_at < now - _LAST_USED_PRECISION:
         statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
         session.execute(statement, execution_options={"synchronize_session": False})
-        session.info[USE_NOTED] = True
 
 
 def _add_key(session: Session, client: Client) -> str:

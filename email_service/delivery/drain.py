@@ -37,8 +37,10 @@ class Drain:
         handled = 0
         while not (must_stop() or self.breaker.is_open()):
             leases = self._claim()
-            handled += self._deliver(leases, must_stop)
-            if len(leases) < BATCH:
+            begun = self._deliver(leases, must_stop)
+            handled += begun
+            # What was given back is still due.
+            if begun == len(leases) < BATCH:
                 break
         self._rest(handled)
         return handled

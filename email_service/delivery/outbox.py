@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import case, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, case, select, update
+from sqlalchemy.orm import Session, joinedload
 
 from email_service.kernel import clock
 from email_service.kernel.orm import database_now, new_id
@@ -49,16 +49,26 @@ def release(session: Session, leases: Sequence[Lease]) -> None:
             Message.id.in_([lease.message_id for lease in leases]),
             Message.lease_id.in_({lease.lease_id for lease in leases}),
         )
-        .values(status=Message.claimed_from, due_at=database_now(), lease_id=None, claimed_from=None),
+        .values(
+            status=Message.claimed_from,
+            due_at=database_now(),
+            lease_id=None,
+            claimed_from=None,
+            # The claim counted an earlier lease as lost; the next claim finds `sending` again and counts it again.
+            lost_lease_count=Message.lost_lease_count - case((Message.claimed_from == Status.SENDING, 1), else_=0),
+        ),
         execution_options={"synchronize_session": False},
     )
 
 
 def find_leased(session: Session, lease: Lease) -> Message | None:
     """The message, locked, if the lease still holds; None when another worker has taken it over."""
-    return session.scalar(
-        select(Message).where(Message.id == lease.message_id, Message.lease_id == lease.lease_id).with_for_update()
-    )
+    return session.scalar(_leased(lease).with_for_update().execution_options(populate_existing=True))
+
+
+def read_leased(session: Session, lease: Lease) -> Message | None:
+    """As `find_leased`, with the content and without the lock, which PostgreSQL has to write to disk."""
+    return session.scalar(_leased(lease).options(joinedload(Message.content)))
 
 
 def is_expired(session: Session, message: Message) -> bool:
@@ -66,6 +76,10 @@ def is_expired(session: Session, message: Message) -> bool:
     if message.expires_at is None:
         return False
     return bool(session.scalar(select(database_now() >= message.expires_at)))
+
+
+def _leased(lease: Lease) -> Select[Message]:
+    return select(Message).where(Message.id == lease.message_id, Message.lease_id == lease.lease_id)
 
 
 def _claim_lane(session: Session, lane: str, limit: int, lease_seconds: float) -> list[Lease]:

@@ -91,14 +91,23 @@ class Worker:
 
     def _open(self, lease: Lease) -> _Opened | None:
         with self.sessions.begin() as session:
-            message = outbox.find_leased(session, lease)
-            if message is None or self._is_stopped(session, message, lease):
+            message = outbox.read_leased(session, lease)
+            if message is not None and self._may_stop(session, message, lease):
+                message = outbox.find_leased(session, lease)
+                if message is not None and self._is_stopped(session, message, lease):
+                    return None
+            if message is None:
                 return None
             return _Opened(
                 message,
                 messages.open_variables(self.sealer, message),
                 messages.open_attachments(self.sealer, message),
             )
+
+    def _may_stop(self, session: Session, message: Message, lease: Lease) -> bool:
+        """Whether there is anything to write down before sending, which nearly always there is not."""
+        is_blocked = outbox.is_expired(session, message) or suppressions.find(session, message.recipient_email)
+        return lease.claimed_from is Status.SENDING or bool(is_blocked)
 
     def _is_stopped(self, session: Session, message: Message, lease: Lease) -> bool:
         """Whether the message must not be sent after all; if so, its status says why."""
@@ -126,8 +135,8 @@ class Worker:
 
     def _settle(self, lease: Lease, report: Report, started_at: datetime) -> None:
         with self.sessions.begin() as session:
-            session.add(self._attempt(lease, report, started_at))
             message = outbox.find_leased(session, lease)
+            session.add(self._attempt(lease, report, started_at))
             if message is None:
                 _log.warning("delivery.lease_lost", message_id=str(lease.message_id), outcome=report.outcome)
                 return

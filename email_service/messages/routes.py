@@ -6,6 +6,7 @@ from uuid import UUID
 
 from flask import Response
 from flask_smorest import Blueprint
+from marshmallow import RAISE
 
 from email_service.idempotency.answers import answer_once
 from email_service.messages import listing, schemas, service
@@ -17,19 +18,21 @@ from email_service.web import auth, context
 blueprint = auth.protect(
     Blueprint("messages", __name__, url_prefix="/v1/messages", description="Send mail and see what became of it.")
 )
+# Made once: a schema copies all its fields whenever it is made.
+_ACCEPTED = schemas.MessageOut()
 
 
 @blueprint.post("")
 @auth.requires("messages:send")
-@blueprint.arguments(schemas.MessageIn)
-@blueprint.arguments(schemas.IdempotencyHeaderIn, location="headers")
+@blueprint.arguments(schemas.MessageIn())
+@blueprint.arguments(schemas.IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.ACCEPTED, schemas.MessageOut)
 def send(submission: Submission, headers: dict[str, Any]) -> Response:
     """Accept one message"""
     return answer_once(
         headers["key"],
         HTTPStatus.ACCEPTED,
-        lambda session: schemas.MessageOut().dump(
+        lambda session: _ACCEPTED.dump(
             service.accept(session, context.part(Intake), auth.caller().client_id, submission)
         ),
     )
@@ -37,7 +40,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
 
 @blueprint.get("")
 @auth.requires("messages:read")
-@blueprint.arguments(schemas.MessageFilterIn, location="query")
+@blueprint.arguments(schemas.MessageFilterIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.MessageListOut)
 def find(wanted: dict[str, Any]) -> listing.Page:
     """List messages, newest first"""
@@ -56,7 +59,7 @@ def get(message_id: UUID) -> Message:
 
 @blueprint.get("/<uuid:message_id>/events")
 @auth.requires("messages:read")
-@blueprint.arguments(schemas.PageIn, location="query")
+@blueprint.arguments(schemas.PageIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.EventListOut)
 def find_events(page: dict[str, Any], message_id: UUID) -> listing.Page:
     """The message's events, oldest first"""

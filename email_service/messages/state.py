@@ -34,11 +34,9 @@ RETRYABLE = frozenset({Status.FAILED, Status.BOUNCED, Status.UNCERTAIN, Status.E
 
 _MOVES: dict[Status, frozenset[Status]] = {
     # A claim is one SQL statement over many rows, so `outbox` writes `sending`; this table still says from where.
-    Status.SCHEDULED: frozenset({Status.SENDING, Status.QUEUED, Status.CANCELLED, Status.EXPIRED}),
-    Status.QUEUED: frozenset(
-        # Suppressed and cancelled at accept: the address is suppressed, or mail is switched off.
-        {Status.SENDING, Status.SCHEDULED, Status.SUPPRESSED, Status.CANCELLED, Status.EXPIRED}
-    ),
+    # Suppressed and cancelled at accept: the address is suppressed, or mail is switched off.
+    Status.SCHEDULED: frozenset({Status.SENDING, Status.QUEUED, Status.SUPPRESSED, Status.CANCELLED, Status.EXPIRED}),
+    Status.QUEUED: frozenset({Status.SENDING, Status.SCHEDULED, Status.SUPPRESSED, Status.CANCELLED, Status.EXPIRED}),
     Status.DEFERRED: frozenset({Status.SENDING, Status.QUEUED, Status.SCHEDULED, Status.CANCELLED, Status.EXPIRED}),
     Status.SENDING: frozenset(
         {

@@ -54,14 +54,12 @@ def _admit() -> None:
     # The key first, then the quota, then the body: a stranger cannot make us parse anything.
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
     try:
-        session = context.session()
-        g.caller = clients.authenticate(session, presented.strip() if scheme.lower() == "bearer" else "")
+        # Apart from the request's transaction: a client that sends its body slowly must not hold locks all the while.
+        with context.parts().glances() as session:
+            g.caller = clients.authenticate(session, presented.strip() if scheme.lower() == "bearer" else "")
     except UnauthenticatedError:
         limits.count_stranger()
         raise
-    # A key was used even if the request then fails, and nobody else waits for the key's row while this request runs.
-    if session.info.pop(clients.USE_NOTED, False):
-        session.commit()
     structlog.contextvars.bind_contextvars(client=g.caller.name)
     limits.count_caller()
     bodies.read()

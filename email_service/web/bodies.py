@@ -9,7 +9,7 @@ from typing import Any
 from flask import request
 from flask.json.provider import DefaultJSONProvider
 
-from email_service.kernel.errors import MalformedBodyError, UnsupportedMediaTypeError
+from email_service.kernel.errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
 
 _MAX_DEPTH = 64
 _TOO_DEEP = f"The body is nested too deeply; at most {_MAX_DEPTH} levels are read."
@@ -47,8 +47,17 @@ def read() -> None:
         return
     if not request.is_json:
         raise UnsupportedMediaTypeError
+    _refuse_cut()
     if not isinstance(request.get_json(), dict):
         raise MalformedBodyError("The body has to be one JSON object.")
+
+
+def _refuse_cut() -> None:
+    # Werkzeug reads a chunked body up to the limit and drops the rest without a word.
+    limit = request.max_content_length
+    is_full = request.content_length is None and limit is not None and len(request.get_data()) >= limit
+    if is_full and request.environ["wsgi.input"].read(1):
+        raise BodyTooLargeError
 
 
 def _has_body() -> bool:

@@ -21,8 +21,11 @@ _Part = TypeVar("_Part")
 class Parts:
     """What `create_app` built, found by type. One for each application."""
 
-    def __init__(self, sessions: sessionmaker[Session], wake: Callable[[set[str]], None]) -> None:
+    def __init__(
+        self, sessions: sessionmaker[Session], glances: sessionmaker[Session], wake: Callable[[set[str]], None]
+    ) -> None:
         self.sessions = sessions
+        self.glances = glances  # sessions in which every statement is a transaction of its own
         self.wake = wake
         self._by_type: dict[type, object] = {}
 

@@ -41,7 +41,7 @@ def is_rabbitmq_here() -> bool:
 
 @contextmanager
 def rabbitmq_broker() -> Iterator[Broker]:
-    """A virtual host of its own, where this user may make one; else the default one, if our queues are not in use there."""
+    """A virtual host of its own, if this user may make one; else the default one, if nobody has our queues there."""
     name = f"email-service-test-{secrets.token_hex(4)}"
     if _control("add_vhost", name):
         try:
@@ -59,7 +59,9 @@ def rabbitmq_broker() -> Iterator[Broker]:
 
 def _control(*arguments: str) -> bool:
     program = shutil.which("rabbitmqctl")
-    return bool(program) and subprocess.run([program, "-q", *arguments], capture_output=True, check=False).returncode == 0
+    return (
+        bool(program) and subprocess.run([program, "-q", *arguments], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _rabbitmq(virtual_host: str) -> Broker:
@@ -71,16 +73,17 @@ def _url(virtual_host: str) -> str:
 
 
 def _declared(virtual_host: str) -> list[str]:
-    return [lane for lane in LANES if _on_queue(virtual_host, lane, lambda channel: channel.queue_declare(lane, passive=True))]
+    return [lane for lane in LANES if _on_queue(virtual_host, "queue_declare", lane, passive=True)]
 
 
 def _each_queue(virtual_host: str, action: str) -> None:
     for lane in LANES:
-        _on_queue(virtual_host, lane, lambda channel, lane=lane: getattr(channel, action)(lane))
+        _on_queue(virtual_host, action, lane)
 
 
-def _on_queue(virtual_host: str, lane: str, act: Callable) -> bool:
+def _on_queue(virtual_host: str, action: str, lane: str, **options: bool) -> bool:
+    """Whether there was such a queue."""
     with Connection(_url(virtual_host), connect_timeout=5) as connection, suppress(connection.channel_errors):
-        act(connection.default_channel)
+        getattr(connection.default_channel, action)(lane, **options)
         return True
     return False

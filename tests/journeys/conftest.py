@@ -79,4 +79,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if len(report.longrepr) == 3]
     count = Counter("RabbitMQ is missing" in reason for reason in reasons)[True]
     if count:
-        terminalreporter.write_line(f"{count} journeys did not run because RabbitMQ is missing: start one on 127.0.0.1:5672.", red=True, bold=True)
+        terminalreporter.write_line(
+            f"{count} journeys did not run because RabbitMQ is missing: start one on 127.0.0.1:5672.",
+            red=True,
+            bold=True,
+        )

@@ -1,4 +1,4 @@
-"""What arrived at a mail server, counted by Message-ID, and the steps of a server that strikes or holds at the worst moment."""
+"""What arrived at a mail server, counted by Message-ID; and the steps of a server that picks the worst moment."""
 
 import threading
 from collections import Counter

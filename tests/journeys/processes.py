@@ -1,4 +1,4 @@
-"""Starts real `email-service` processes in a folder of their own, keeps what they say, and lets none of them outlive a test.
+"""Starts real `email-service` processes in a folder of their own, and lets none of them outlive a test.
 
 Knows processes, ports and HTTP; refuses to know what the service should do.
 """
@@ -32,6 +32,11 @@ def wait_until(is_so: Callable[[], Any], seconds: float = 30, *, pause_seconds: 
         assert time.monotonic() < ends_at, f"not so within {seconds} seconds"
         time.sleep(pause_seconds)
     return found
+
+
+def measured(text: str) -> None:
+    """Tell a figure that no test asserts tightly; `-s` shows it."""
+    print(text)  # noqa: T201 - this is how a test tells
 
 
 def free_port() -> int:
@@ -169,15 +174,14 @@ class House:
             self.api_key = printed.group()
         return Web(process, url, self.api_key)
 
-    def create_client(self) -> None:
-        """Migrate, and make a client whose key every later `serve` has: what an operator does with PostgreSQL."""
-        migrated = self.command("migrate")
-        assert migrated.returncode == 0, migrated.stderr
+    def create_client(self) -> str:
+        """A key for every call from now on: what an operator does with PostgreSQL."""
         created = self.command("client", "create", "journeys", "--scope", "*", "--json")
         assert created.returncode == 0, created.stderr
         printed = _KEY.search(created.stdout)
         assert printed
         self.api_key = printed.group()
+        return self.api_key
 
     def logs(self) -> str:
         return "\n".join(process.log() for process in self.processes)

@@ -7,7 +7,7 @@ import time
 
 import requests
 
-from tests.journeys.processes import free_port
+from tests.journeys.processes import free_port, measured
 
 
 def test_the_printed_line_sends_a_mail_that_the_inbox_shows(house):
@@ -18,7 +18,7 @@ def test_the_printed_line_sends_a_mail_that_the_inbox_shows(house):
     assert (status, json.loads(body)["status"]) == ("202", "queued")
     begun_at = time.monotonic()
     (mail,) = requests.get(f"{web.url}/inbox/messages?wait_seconds=2", timeout=5).json()["data"]
-    print(f"in the inbox {time.monotonic() - begun_at:.2f} s after the 202")
+    measured(f"in the inbox {time.monotonic() - begun_at:.2f} s after the 202")
     assert (mail["to"], "Ada" in mail["text"], "<html" in mail["html"]) == ("ada@example.com", True, True)
     assert mail["subject"] in requests.get(f"{web.url}/inbox", timeout=5).text
     for view in ("html", "text", "source"):
@@ -39,7 +39,7 @@ def test_a_second_start_takes_the_same_port_finds_its_data_and_prints_no_key(hou
     begun_at = time.monotonic()
     again = installation.serve(port=int(web.url.rpartition(":")[2]))
     started_seconds = time.monotonic() - begun_at
-    print(f"a second start listens after {started_seconds:.2f} s")
+    measured(f"a second start listens after {started_seconds:.2f} s")
     assert started_seconds < 10
     assert "esk_" not in again.process.log()
     assert again.get(f"/v1/messages/{message['id']}")["status"] == "sent"
@@ -63,4 +63,3 @@ def test_every_wrong_setting_is_named_at_once(house):
         assert "Traceback" not in done.stderr + done.stdout
         for name in wrong:
             assert done.stderr.count(f"{name}:") == 1, done.stderr
-

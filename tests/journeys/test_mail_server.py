@@ -71,7 +71,11 @@ def test_a_wrong_password_delivers_nothing_and_burns_no_attempt(house, serve_mai
         assert database.execute("SELECT attempt_count FROM messages").fetchall() == [(0,)]
     database.close()
     assert server.received == []
-    for form in (wrong, base64.b64encode(wrong.encode()).decode(), base64.b64encode(f"\0acme\0{wrong}".encode()).decode()):
+    for form in (
+        wrong,
+        base64.b64encode(wrong.encode()).decode(),
+        base64.b64encode(f"\0acme\0{wrong}".encode()).decode(),
+    ):
         assert form not in installation.logs()
         assert form not in json.dumps(deferred)
     assert wait_until(lambda: "transport.down" in installation.logs())

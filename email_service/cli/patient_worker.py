@@ -1,0 +1,153 @@
+"""gunicorn's thread worker, for which a slow connection costs a socket instead of a thread (T28).
+
+A request is handed to a thread when it has arrived; only a large or chunked body is read by the thread itself. Knows of
+HTTP where a head ends and how long the body says it is, and nothing else.
+"""
+
+import re
+import socket
+import struct
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from email_service.kernel import clock
+
+ARRIVAL_SECONDS = 15.0  # for the head, and for the body too where we wait for it
+STALL_SECONDS = 15  # for each read of a body that a thread reads
+UNWANTED_SECONDS = 0.05  # to see whether the body that the answer did not need is here already
+PARTING_SECONDS = 2.0  # for the other side to take the answer before the connection is closed (RFC 9112 9.6)
+WHOLE_OCTETS = 32_768  # a request up to this size is waited for; it fits into the kernel's buffer
+_PARTING_OCTETS = 65_536
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
+    """Waits for requests and for partings in the poller, so that the threads only ever meet those who are ready."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting: dict[Any, float] = {}  # connections, and until when
+        self._next_look_at = 0.0
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Serve the connection's next request once it is there; gunicorn calls this when there may be something."""
+        if not conn.initialized:
+            limit = struct.pack("ll", STALL_SECONDS, 0)
+            _set(conn, socket.SO_RCVTIMEO, limit)
+            _set(conn, socket.SO_SNDTIMEO, limit)
+        self._look(conn, clock.monotonic_seconds() + ARRIVAL_SECONDS, seen=-1)
+
+    def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
+        """As gunicorn does, except that nobody's parting holds up the others."""
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._part(conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        # gunicorn would have a thread read on for five seconds, for a body that nobody wanted.
+        until = clock.monotonic_seconds() + UNWANTED_SECONDS
+        return keepalive and bool(conn.parser.finish_body(deadline=until))
+
+    def murder_pending(self) -> None:
+        """Close what took too long; when stopping, what has not spoken for a moment."""
+        super().murder_pending()
+        now = clock.monotonic_seconds()
+        if now >= self._next_look_at:
+            self._next_look_at = now + 1
+            patience_seconds = 0.0 if self.alive else ARRIVAL_SECONDS - PARTING_SECONDS
+            for conn in [conn for conn, until in self._waiting.items() if until - patience_seconds <= now]:
+                self._drop(conn)
+
+    def _look(self, conn: Any, until: float, seen: int) -> None:
+        held = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+        conn.sock.setblocking(False)
+        try:
+            octets = conn.sock.recv(WHOLE_OCTETS, socket.MSG_PEEK)
+        except BlockingIOError:
+            octets = None
+        except OSError:
+            octets = b""
+        here = len(octets or b"")
+        missing = _count_missing(held + (octets or b""))
+        # Woken and nothing new: the other side has closed, which the parser finds out by itself.
+        if octets == b"" or here == seen or not missing:
+            _set(conn, socket.SO_RCVLOWAT, 1)
+            conn.data_ready = True
+            super().enqueue_req(conn)
+        elif here + len(held) >= WHOLE_OCTETS:
+            with suppress(OSError):
+                conn.sock.send(_TOO_LARGE)
+            self._part(conn)
+        else:
+            # Without this mark, what has already come would wake us again and again.
+            _set(conn, socket.SO_RCVLOWAT, here + missing)
+            self._wait(conn, until, lambda: self._look(conn, until, here))
+
+    def _part(self, conn: Any) -> None:
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            _set(conn, socket.SO_RCVLOWAT, 1)
+        except OSError:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        self._await_parting(conn, clock.monotonic_seconds() + PARTING_SECONDS, _PARTING_OCTETS)
+
+    def _await_parting(self, conn: Any, until: float, left: int) -> None:
+        """Take what still comes, for closing with something unread would take the answer back."""
+
+        def drain() -> None:
+            try:
+                count = len(conn.sock.recv(left))
+            except OSError:
+                count = 0
+            if 0 < count < left:
+                self._await_parting(conn, until, left - count)
+            else:
+                self.nr_conns -= 1
+                conn.close()
+
+        self._wait(conn, until, drain)
+
+    def _wait(self, conn: Any, until: float, go_on: Callable[[], None]) -> None:
+        self._waiting[conn] = until
+
+        def wake(sock: socket.socket) -> None:
+            self.poller.unregister(sock)
+            del self._waiting[conn]
+            go_on()
+
+        self.poller.register(conn.sock, EVENT_READ, wake)
+
+    def _drop(self, conn: Any) -> None:
+        del self._waiting[conn]
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+
+def _set(conn: Any, option: int, value: int | bytes) -> None:
+    with suppress(OSError):  # some systems refuse when the other side is gone, which the next read finds out
+        conn.sock.setsockopt(socket.SOL_SOCKET, option, value)
+
+
+def _count_missing(octets: bytes) -> int:
+    """How many octets have to come at least before a thread can do something with this request."""
+    end = octets.find(b"\r\n\r\n")
+    if end < 0:
+        return 1
+    head = octets[: end + 2]
+    length = _LENGTH.search(head)
+    if length is None or b"\r\nexpect:" in head.lower():
+        return 0
+    total = end + 4 + int(length[1])
+    # A larger body is the thread's to read, or to refuse before it comes.
+    return 0 if total > WHOLE_OCTETS else max(0, total - len(octets))

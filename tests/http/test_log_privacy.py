@@ -1,0 +1,98 @@
+"""What the logs of a whole flow hold, good calls and bad: no key, no address, no variable."""
+
+import pytest
+
+from email_service.delivery.transport import Outcome, Parcel, Phase, Report
+from tests.applications import RESET, Api
+from tests.log_capture import captured_logs, parsed
+
+TOKEN = "Zk3vX1mQ8rT5yB7nL2wC9dF4gH6jK0pSaUeIoYtRqWx"
+NAME = "Wq7-a-readers-name"
+SECRETS = (TOKEN, NAME, "ada@example.com", "eve@example.org", "copy@example.net")
+
+
+class Talkative:
+    """A transport whose server repeats the address in its refusal, as servers do; then it breaks."""
+
+    name = "talkative"
+    was_asked = False
+
+    def send(self, *, parcel: Parcel) -> Report:
+        if self.was_asked:
+            raise RuntimeError(f"cannot mail {parcel.recipient}")
+        self.was_asked = True
+        reply = f"<{parcel.recipient}> is not wanted here"
+        return Report(outcome=Outcome.REFUSED, phase=Phase.RCPT, code=550, enhanced_code="5.7.1", reply=reply)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def walk_through(api: Api) -> set[int]:
+    """Each kind of answer once, with something to hide in each place where a caller can put it."""
+    variables = {**RESET["variables"], "name": NAME}
+    reset = {**RESET, "variables": variables}
+    answers = [
+        api.post("/v1/messages", json={**reset, "cc": ["copy@example.net"]}, headers={"Idempotency-Key": "k"}),
+        api.post("/v1/messages", json={**reset, "to": {"email": "eve@example.org", "name": NAME}}),
+        api.post("/v1/messages", json=reset, headers={"Idempotency-Key": "k"}),
+        api.post("/v1/messages", json={**reset, "variables": {"action_url": f"no url {TOKEN}", "name": 7}}),
+        api.post("/v1/messages", json={**reset, "to": "ada@example.com,eve@example.org"}),
+        api.post("/v1/templates/password-reset/render", json={"variables": variables}),
+        api.raw(b'{"to": "ada@example.com", "x": ' + TOKEN.encode()),
+        api.get("/v1/messages", query_string={"recipient": "ada@example.com"}),
+        api.get(f"/v1/messages/{TOKEN}"),
+        api.get(f"/{api.key}/ada@example.com/\r\nforged"),
+        api.get("/v1/templates", headers={"Authorization": f"Bearer {api.key}x"}),
+        api.get("/v1/templates", headers={"X-Request-ID": api.key + "\t", "User-Agent": "ada@example.com"}),
+    ]
+    return {answer.status_code for answer in answers}
+
+
+@pytest.fixture
+def said(api):
+    """All that was logged at the level that hides least."""
+    with captured_logs(level="DEBUG") as stream:
+        seen = walk_through(api)
+        assert api.house.deliver(Talkative()) == 2
+        api.house.execute("UPDATE clients SET scopes = '{half of some json'")
+        seen.add(api.get("/v1/messages").status_code)
+        assert seen == {200, 202, 400, 401, 404, 422, 500}
+    return stream
+
+
+def test_no_key_no_address_and_no_variable_is_logged(said, api):
+    """T27"""
+    text = said.getvalue()
+    assert len(text) > 1000
+    secret = api.key.split("_", 2)[2]
+    assert [each for each in (*SECRETS, api.key, secret) if each in text] == []
+
+
+def test_every_line_is_one_event_of_one_request(said):
+    """T27"""
+    lines = parsed(said)
+    assert "forged" not in {line["event"] for line in lines}
+    answered = [line for line in lines if line["event"] == "request.answered"]
+    assert len({line["request_id"] for line in answered}) == len(answered) == 13
+    assert {line["status"] for line in answered} == {200, 202, 400, 401, 404, 422, 500}
+
+
+def test_what_nobody_foresaw_is_logged_with_its_traceback_and_request(said):
+    """T27"""
+    [failed] = [line for line in parsed(said) if line["event"] == "request.failed"]
+    assert "Traceback" in failed["exception"]
+    assert failed["request_id"]
+    assert failed["client"] if "client" in failed else True
+
+
+def test_a_database_error_in_the_log_shows_no_value(on_postgres):
+    """T27"""
+    on_postgres.house.execute("ALTER TABLE messages RENAME COLUMN client_reference TO reference")
+    try:
+        with captured_logs() as stream:
+            assert on_postgres.send(client_reference="Wq7-reference", to={"email": "a@b.com", "name": NAME}).status_code == 500
+    finally:
+        on_postgres.house.execute("ALTER TABLE messages RENAME COLUMN reference TO client_reference")
+    assert "client_reference" in stream.getvalue()
+    assert "Wq7" not in stream.getvalue()

@@ -1,0 +1,282 @@
+"""What a worker makes of a leased message: each outcome becomes a status, an attempt and an event."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from email_service.delivery import outbox
+from email_service.delivery.transport import Outcome, Parcel, Phase, Report
+from email_service.kernel import clock
+from email_service.kernel.orm import database_now
+from email_service.messages.models import Message
+from email_service.messages.service import LANES
+from email_service.suppressions import service as suppressions
+from email_service.suppressions.models import Reason, Suppression
+
+ADA = {"email": "ada@example.com", "name": "Ada"}
+RESET = {"template": "password-reset", "to": ADA, "variables": {"action_url": "https://app.example.com/reset?token=1"}}
+ACCEPTED = Report(outcome=Outcome.ACCEPTED, phase=Phase.FINAL, code=250, reply="queued")
+LOST = Report(outcome=Outcome.UNCERTAIN, phase=Phase.FINAL)
+NO_SUCH_USER = Report(
+    outcome=Outcome.REFUSED, phase=Phase.RCPT, code=550, enhanced_code="5.1.1", reply="no such user here"
+)
+POLICY = Report(outcome=Outcome.REFUSED, phase=Phase.DATA, code=550, enhanced_code="5.7.1", reply="spam")
+GREYLISTED = Report(outcome=Outcome.RETRY_LATER, phase=Phase.RCPT, code=451, enhanced_code="4.7.1", reply="later")
+DOWN = Report(outcome=Outcome.RETRY_LATER, phase=Phase.CONNECT, reply="refused", is_transport_fault=True)
+
+
+@dataclass
+class Scripted:
+    """A transport that reports what it was told to, one report after the other, the last again and again."""
+
+    reports: list[Report | Exception]
+    name: str = "scripted"
+    parcels: list[Parcel] = field(default_factory=list)
+
+    def send(self, *, parcel: Parcel) -> Report:
+        self.parcels.append(parcel)
+        report = self.reports[min(len(self.parcels), len(self.reports)) - 1]
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def message_id(house, client_id):
+    return house.accept(client_id)
+
+
+def wait_is_over(house) -> None:
+    """As if the time had come at which the waiting message is due again."""
+    house.execute(update(Message).where(Message.due_at.is_not(None)).values(due_at=database_now()))
+
+
+def seconds_until_due(house, message_id) -> float:
+    [(due_at, now)] = house.execute(select(Message.due_at, database_now()).where(Message.id == message_id))
+    return (due_at - now).total_seconds()
+
+
+def test_a_taken_message_is_sent_with_its_attempt_and_event(either, add_client):
+    message_id = either.accept(add_client(either))
+    transport = Scripted([ACCEPTED])
+    assert either.deliver(transport) == 1
+    message, [attempt] = either.message(message_id), either.message(message_id).attempts
+    assert (message.status, message.due_at, message.lease_id) == ("sent", None, None)
+    assert message.finished_at >= message.created_at
+    assert (attempt.transport, attempt.outcome, attempt.phase, attempt.code) == ("scripted", "accepted", "final", 250)
+    assert attempt.started_at <= attempt.finished_at
+    event = either.events(message_id)[-1]
+    assert (event.name, event.data["reason"]) == ("message.sent", "accepted_by_server")
+    assert either.deliver(transport) == 0
+
+
+def test_a_deferred_message_is_due_again_after_the_schedules_delay(either, add_client):
+    """F6"""
+    message_id, transport = either.accept(add_client(either)), Scripted([GREYLISTED])
+    for attempts, delay in ((1, 2), (2, 4), (3, 8)):
+        either.deliver(transport)
+        message = either.message(message_id)
+        assert (message.status, message.attempt_count) == ("deferred", attempts)
+        assert delay - 2 < seconds_until_due(either, message_id) <= delay * 1.1
+        assert either.deliver(transport) == 0
+        wait_is_over(either)
+    assert {parcel.content for parcel in transport.parcels} == {transport.parcels[0].content}
+
+
+def test_an_unknown_address_bounces_and_is_suppressed(either, add_client):
+    """F9"""
+    client_id = add_client(either)
+    message_id = either.accept(client_id)
+    either.deliver(Scripted([NO_SUCH_USER]))
+    [row] = either.execute(select(Suppression.email, Suppression.reason, Suppression.message_id))
+    assert either.message(message_id).status == "bounced"
+    assert tuple(row) == ("ada@example.com", "hard_bounce", message_id)
+    assert either.message(either.accept(client_id)).status == "suppressed"
+
+
+def test_two_bounces_at_the_same_time_make_one_suppression(either, add_client):
+    client_id = add_client(either)
+    ids = {either.accept(client_id), either.accept(client_id)}
+    mine, theirs = _claim(either)
+    other_worker = either.drain(Scripted([NO_SUCH_USER])).worker
+
+    class Meanwhile(Scripted):
+        def send(self, *, parcel: Parcel) -> Report:
+            other_worker.deliver(theirs)
+            return super().send(parcel=parcel)
+
+    either.drain(Meanwhile([NO_SUCH_USER])).worker.deliver(mine)
+    assert {either.message(each).status for each in ids} == {"bounced"}
+    assert either.execute(select(Suppression.message_id)) == [(theirs.message_id,)]
+
+
+def _claim(house):
+    with house.sessions.begin() as session:
+        return outbox.claim(session, LANES, 10, 180.0)
+
+
+def test_a_message_refused_for_what_it_is_fails_and_its_address_stays_good(house, client_id, message_id):
+    """F9"""
+    house.deliver(Scripted([POLICY]))
+    assert house.message(message_id).status == "failed"
+    assert house.execute("SELECT * FROM suppressions") == []
+    assert house.events(message_id)[-1].data["reply"] == "spam"
+
+
+def test_a_transport_that_is_down_burns_no_attempt_and_stops_the_knocking(house, client_id, message_id):
+    """F9: the breaker opens, the rest of the batch goes back as it was."""
+    other = house.accept(client_id)
+    transport = Scripted([DOWN])
+    drain = house.drain(transport)
+    assert drain.run(lambda: False) == 1
+    assert drain.breaker.is_open()
+    tried = house.message(message_id)
+    assert (tried.status, tried.attempt_count) == ("deferred", 0)
+    assert (house.message(other).status, len(transport.parcels)) == ("queued", 1)
+    assert drain.run(lambda: False) == 0
+
+
+def test_an_uncertain_message_is_sent_once_more_and_then_held(house, message_id):
+    """F10"""
+    transport = Scripted([LOST])
+    house.deliver(transport)
+    assert house.message(message_id).status == "uncertain"
+    assert 290 < seconds_until_due(house, message_id) < 310
+    wait_is_over(house)
+    house.deliver(transport)
+    message = house.message(message_id)
+    assert (message.status, message.due_at, len(message.attempts)) == ("uncertain", None, 2)
+    assert transport.parcels[0].content == transport.parcels[1].content
+    wait_is_over(house)
+    assert house.deliver(transport) == 0
+
+
+def test_a_crash_defers_the_message_and_spares_the_others(house, client_id, message_id):
+    """F13"""
+    healthy = house.accept(client_id)
+    transport = Scripted([ZeroDivisionError("a bug"), ACCEPTED])
+    assert house.deliver(transport) == 2
+    assert house.message(message_id).status == "deferred"
+    assert house.message(message_id).attempts[0].reply == "internal: ZeroDivisionError"
+    assert house.message(healthy).status == "sent"
+
+
+def test_a_message_that_cannot_be_rendered_fails_with_the_reason(house, client_id, message_id):
+    """F13: its template took other variables when it was accepted than it does now."""
+    healthy = house.accept(client_id)
+    house.execute("UPDATE messages SET template = 'user-invitation' WHERE id = :id", id=message_id.hex)
+    transport = Scripted([ACCEPTED])
+    assert house.deliver(transport) == 2
+    message = house.message(message_id)
+    assert (message.status, message.attempts[0].phase, message.attempts[0].code) == ("failed", "prepare", None)
+    assert "user-invitation" in message.attempts[0].reply
+    assert house.events(message_id)[-1].data["reason"] == "cannot_be_made"
+    assert message.content is not None
+    assert (house.message(healthy).status, len(transport.parcels)) == ("sent", 1)
+
+
+def test_a_message_that_no_key_opens_waits_for_the_key(house, reopen, client_id):
+    """F16: a key left out by mistake costs no message."""
+    message_id = house.accept(client_id, **RESET)
+    reopen(SECRET_KEY="n" * 40).deliver(Scripted([ACCEPTED]))
+    assert house.message(message_id).status == "deferred"
+    wait_is_over(house)
+    house.deliver(Scripted([ACCEPTED]))
+    assert house.message(message_id).status == "sent"
+
+
+@pytest.mark.parametrize(("report", "status"), [(ACCEPTED, "sent"), (POLICY, "failed"), (NO_SUCH_USER, "bounced")])
+def test_sensitive_content_is_wiped_at_the_end_and_other_content_kept(house, client_id, report, status):
+    """T2"""
+    sensitive, plain = house.accept(client_id, **RESET), house.accept(client_id, to={"email": "b@example.com", "name": ""})
+    house.deliver(Scripted([report]))
+    assert [house.message(each).status for each in (sensitive, plain)] == [status, status]
+    assert house.message(sensitive).content is None
+    assert house.message(plain).content is not None
+
+
+def test_a_deferred_sensitive_message_keeps_its_content(house, client_id):
+    message_id = house.accept(client_id, **RESET)
+    house.deliver(Scripted([GREYLISTED]))
+    assert house.message(message_id).content is not None
+
+
+def test_a_message_that_expired_is_not_sent(either, add_client):
+    client_id, transport = add_client(either), Scripted([ACCEPTED])
+    message_id = either.accept(client_id, expires_at=clock.now() + timedelta(hours=1))
+    either.execute(update(Message).values(expires_at=database_now(timedelta(seconds=-1))))
+    either.deliver(transport)
+    assert (either.message(message_id).status, transport.parcels) == ("expired", [])
+
+
+def test_a_deferred_message_is_looked_at_when_it_expires(house, client_id):
+    expires_at = clock.now() + timedelta(minutes=30)
+    message_id = house.accept(client_id, expires_at=expires_at)
+    house.execute("UPDATE messages SET attempt_count = 7")
+    house.deliver(Scripted([GREYLISTED]))
+    assert house.message(message_id).due_at == expires_at
+
+
+def test_an_address_suppressed_since_is_not_mailed(house, message_id):
+    with house.sessions.begin() as session:
+        suppressions.suppress(session, "ADA@example.com", Reason.MANUAL)
+    transport = Scripted([ACCEPTED])
+    house.deliver(transport)
+    assert (house.message(message_id).status, transport.parcels) == ("suppressed", [])
+    assert house.events(message_id)[-1].data == {"reason": "manual"}
+
+
+def test_a_result_that_comes_after_the_lease_was_lost_changes_nothing(either, add_client):
+    """F1: the attempt is kept as evidence, the status belongs to the new holder."""
+    message_id = either.accept(add_client(either))
+    [lost] = _claim(either)
+
+    class Slow(Scripted):
+        def send(self, *, parcel: Parcel) -> Report:
+            either.execute(update(Message).values(due_at=database_now(timedelta(seconds=-1))))
+            self.held = _claim(either)
+            return super().send(parcel=parcel)
+
+    slow = Slow([NO_SUCH_USER])
+    either.drain(slow).worker.deliver(lost)
+    message = either.message(message_id)
+    assert (message.status, message.lease_id) == ("sending", slow.held[0].lease_id)
+    assert [attempt.outcome for attempt in message.attempts] == ["refused"]
+    assert either.execute("SELECT * FROM suppressions") == []
+
+
+def test_a_message_whose_worker_died_is_sent_by_the_next_with_a_note(either, add_client):
+    """F1, F2"""
+    message_id = either.accept(add_client(either))
+    _claim(either)
+    wait_is_over(either)
+    transport = Scripted([ACCEPTED])
+    either.deliver(transport)
+    assert (either.message(message_id).status, len(transport.parcels)) == ("sent", 1)
+    names = [event.name for event in either.events(message_id)]
+    assert names == ["message.accepted", "message.lease_lost", "message.sent"]
+
+
+def test_a_message_that_kills_every_worker_is_held_at_last(house, message_id):
+    """F13"""
+    transport = Scripted([ACCEPTED])
+    for _ in range(6):
+        _claim(house)
+        wait_is_over(house)
+    house.deliver(transport)
+    message = house.message(message_id)
+    assert (message.status, message.due_at, transport.parcels) == ("uncertain", None, [])
+
+
+def test_stopping_gives_back_what_was_not_begun(house, client_id, message_id):
+    """F15"""
+    waiting = [house.accept(client_id) for _ in range(3)]
+    transport = Scripted([ACCEPTED])
+    assert house.drain(transport).run(lambda: bool(transport.parcels)) == 1
+    assert house.message(message_id).status == "sent"
+    assert {house.message(each).status for each in waiting} == {"queued"}

@@ -1,0 +1,162 @@
+"""Dockerfile, compose.yaml and .dockerignore agree with the settings, the command line and each other."""
+
+import json
+import re
+import shlex
+from dataclasses import fields
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+
+from email_service.cli import server
+from email_service.cli.main import commands
+from email_service.settings import Expose, MailMode, Settings, load
+from email_service.settings.variables import Variable
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def known_variables() -> set[str]:
+    declared = {each.name.upper(): each.metadata.get("variable") for each in fields(Settings)}
+    variables = {name: variable for name, variable in declared.items() if isinstance(variable, Variable)}
+    return {*variables, *(each.alias for each in variables.values() if each.alias), "SENDER_NAME"}
+
+
+def instructions(name: str) -> list[str]:
+    """What follows this word in the Dockerfile's last stage, continued lines joined."""
+    last = DOCKERFILE.rsplit("\nFROM ", 1)[1].replace("\\\n", " ")
+    return [line.split(maxsplit=1)[1] for line in last.splitlines() if line.startswith(f"{name} ")]
+
+
+def seconds(span: str) -> int:
+    return sum(int(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in re.findall(r"(\d+)([smh])", span))
+
+
+def parse(words: list[str]) -> None:
+    """Read a command line as `email-service` would, without running it; a mistake raises."""
+    with commands.make_context("email-service", list(words)) as context:
+        name, command, arguments = commands.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        command.make_context(name, arguments, parent=context)
+
+
+def test_the_processes_of_the_distributed_shape_are_there():
+    assert set(OURS) == {"migrate", "web", "worker", "beat"}
+    assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_of_a_service_is_a_setting(name):
+    variables = {variable.removesuffix("_FILE") for variable in OURS[name]["environment"]}
+    assert variables
+    assert variables <= known_variables()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_of_a_service_exists(name):
+    parse([str(word) for word in OURS[name]["command"]])
+
+
+def test_the_images_own_command_exists_and_is_what_the_entrypoint_runs():
+    (entrypoint,), (command,) = instructions("ENTRYPOINT"), instructions("CMD")
+    assert json.loads(entrypoint) == ["tini", "--", "email-service"]
+    parse(json.loads(command))
+
+
+def test_a_command_that_does_not_exist_is_noticed():
+    with pytest.raises(Exception, match="No such"):
+        parse(["run", "--hosts", "0.0.0.0"])
+    with pytest.raises(Exception, match="No such"):
+        parse(["workers"])
+
+
+def test_the_environment_of_a_service_is_a_whole_set_of_settings(tmp_path):
+    environment = dict(OURS["web"]["environment"])
+    for name in ("DATABASE_URL", "SECRET_KEY"):
+        path = Path(environment[f"{name}_FILE"])
+        assert path == Path("/run/secrets") / name.lower()
+        (tmp_path / path.name).write_text("postgresql://user:pass@postgres/name\n" if "URL" in name else "k" * 43)
+        environment[f"{name}_FILE"] = str(tmp_path / path.name)
+    settings = load(environment, None)
+    assert settings.database_url.startswith("postgresql+psycopg://")
+    assert settings.celery_broker_url != settings.redis_url
+    assert (settings.expose, settings.mail_mode) == (Expose.ALL, MailMode.CAPTURE)
+
+
+def test_all_processes_have_the_same_settings_and_the_same_image():
+    for key in ("environment", "env_file", "image", "secrets"):
+        assert len({json.dumps(service[key], sort_keys=True) for service in OURS.values()}) == 1, key
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_hardened(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert "cap_add" not in service
+    assert not service.get("privileged")
+    assert service["tmpfs"]
+    assert service["restart"]
+    assert service["healthcheck"] if name != "web" else instructions("HEALTHCHECK")
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+def test_a_stop_leaves_time_to_finish_what_is_in_flight(name):
+    """F15"""
+    assert seconds(OURS[name]["stop_grace_period"]) > server.GRACEFUL_SECONDS
+    assert instructions("STOPSIGNAL") == ["SIGTERM"]
+
+
+@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+def test_nothing_starts_before_the_database_is_migrated(name):
+    conditions = {other: after["condition"] for other, after in OURS[name]["depends_on"].items()}
+    assert conditions["migrate"] == "service_completed_successfully"
+    assert conditions["postgres"] == conditions["redis"] == "service_healthy"
+
+
+def test_only_the_web_service_is_published_and_only_on_this_machine():
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert list(published) == ["web"]
+    assert all(port.startswith("127.0.0.1:") for port in published["web"])
+    assert [name for name, network in COMPOSE["networks"].items() if network and network.get("internal")] == ["inside"]
+    assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["inside"]
+
+
+def test_every_secret_comes_from_a_file_and_every_volume_is_declared():
+    used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert used == set(COMPOSE["secrets"])
+    assert all(set(secret) == {"file"} for secret in COMPOSE["secrets"].values())
+    mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert mounted == set(COMPOSE["volumes"])
+
+
+def test_the_image_runs_as_a_fixed_user_without_rights():
+    assert instructions("USER") == ["10001:10001"]
+    assert instructions("VOLUME") == ["/srv/var"]
+    assert instructions("EXPOSE") == ["8000"]
+
+
+def test_the_builder_gets_all_that_it_copies_and_nothing_else():
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = {line[1:] for line in ignored if line.startswith("!")}
+    copied = {
+        source for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", DOCKERFILE) for source in shlex.split(line)[:-1]
+    }
+    assert ignored[1] == "*"
+    assert allowed == copied | {"Dockerfile"}
+    assert all((ROOT / source).exists() for source in copied)
+    assert not any(fnmatch(name, pattern) for name in (".env", "secrets", "var", ".git") for pattern in allowed)
+
+
+def test_the_wheel_carries_what_the_image_needs_at_run_time():
+    """The build itself asks `resource` for them; this holds the Dockerfile to asking."""
+    assert "email_service.settings import resource" in DOCKERFILE
+    assert all(f"COPY {folder} {folder}" in DOCKERFILE for folder in ("email_service", "migrations", "templates"))
+    assert "--require-hashes" in DOCKERFILE
