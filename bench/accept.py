@@ -86,8 +86,8 @@ def report(sides: list[Side]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; its figures mean little")
-    parser.add_argument("--requests", type=int, default=3000, help="requests in each round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each side (%(default)s)")
+    parser.add_argument("--requests", type=int, default=1000, help="requests in each round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (%(default)s)")
     options = parser.parse_args()
     requests, rounds = (200, 2) if options.quick else (options.requests, options.rounds)
     processes.end_politely_when_told()

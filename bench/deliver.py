@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; its figures mean little")
     parser.add_argument("--messages", type=int, default=5000, help="messages a round on PostgreSQL (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each side (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of each side (%(default)s)")
     options = parser.parse_args()
     count, on_sqlite, rounds = (100, 50, 1) if options.quick else (options.messages, 1000, options.rounds)
     processes.end_politely_when_told()

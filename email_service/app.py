@@ -88,7 +88,13 @@ def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
         )
         # While mail is switched off, what was queued before stays where it is.
         served = () if intake.is_mail_off else lanes
-        return Drain(worker=worker, breaker=breaker, lanes=served, lease_seconds=settings.delivery_lease_seconds)
+        return Drain(
+            worker=worker,
+            breaker=breaker,
+            lanes=served,
+            lease_seconds=settings.delivery_lease_seconds,
+            attempt_seconds=_attempt_seconds(settings),
+        )
 
     return make
 
@@ -202,11 +208,14 @@ def _add_security_headers(response: Response) -> Response:
 def _make_transport(app: Flask, settings: Settings, parts: context.Parts) -> Transport:
     if settings.mail_mode is not MailMode.SMTP:
         return CaptureTransport(parts.sessions)
-    defaults = SmtpLimits()
     limits = SmtpLimits(
         timeout_seconds=settings.mail_timeout,
         connection_max_messages=settings.mail_max_emails,
-        # An attempt that outlived its lease would meet the next worker's attempt at the same message.
-        attempt_max_seconds=min(defaults.attempt_max_seconds, settings.delivery_lease_seconds * LEASE_SHARE),
+        attempt_max_seconds=_attempt_seconds(settings),
     )
     return SmtpTransport(cast("_Mail", app.extensions["mail"]), limits, settings.mail_ca_file)
+
+
+def _attempt_seconds(settings: Settings) -> float:
+    # An attempt that outlived its lease would meet the next worker's attempt at the same message.
+    return min(SmtpLimits().attempt_max_seconds, settings.delivery_lease_seconds * LEASE_SHARE)

@@ -135,7 +135,7 @@ class Api:
         return self.request("POST", path, **options)
 
     def send(self, key: str | None = None, **changes: Any) -> TestResponse:
-        """`POST /v1/messages` with `welcome` to Ada and these members changed; `from_` is `from`, `key` makes it safe."""
+        """`POST /v1/messages` with `welcome` to Ada and these members changed; `from_` is `from`."""
         body = {**WELCOME, **{name.rstrip("_"): value for name, value in changes.items()}}
         return self.post(self.path, json=body, headers=None if key is None else {"Idempotency-Key": key})
 

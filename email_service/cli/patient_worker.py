@@ -19,7 +19,7 @@ from email_service.kernel import clock
 
 ARRIVAL_SECONDS = 15.0  # for the head, and for the body too where we wait for it
 STALL_SECONDS = 15  # for each read of a body that a thread reads
-UNWANTED_SECONDS = 0.05  # to see whether the body that the answer did not need is here already
+UNWANTED_SECONDS = 0.01  # to see whether the body that the answer did not need is here already
 PARTING_SECONDS = 2.0  # for the other side to take the answer before the connection is closed (RFC 9112 9.6)
 WHOLE_OCTETS = 32_768  # a request up to this size is waited for; it fits into the kernel's buffer
 _PARTING_OCTETS = 65_536

@@ -12,8 +12,6 @@ from email_service.delivery.worker import Worker
 from email_service.kernel import clock
 
 BATCH = 10
-# An attempt is cut off by its transport after two minutes; a lease that could end during one is given back instead.
-ATTEMPT_SECONDS = 125.0
 IDLE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -27,6 +25,7 @@ class Drain:
     breaker: Breaker
     lanes: Sequence[str]
     lease_seconds: float
+    attempt_seconds: float  # an attempt is cut off after this; a lease that could end during one is given back instead
     _worked_at_seconds: float = field(default_factory=clock.monotonic_seconds)
 
     def run(self, must_stop: Callable[[], bool]) -> int:
@@ -62,7 +61,7 @@ class Drain:
 
     def _deliver(self, leases: Sequence[Lease], must_stop: Callable[[], bool]) -> int:
         for position, lease in enumerate(leases):
-            is_too_late = clock.monotonic_seconds() + ATTEMPT_SECONDS > lease.ends_at_seconds
+            is_too_late = clock.monotonic_seconds() + self.attempt_seconds > lease.ends_at_seconds
             if must_stop() or self.breaker.is_open() or (is_too_late and position > 0):
                 self._release(leases[position:])
                 return position

@@ -92,11 +92,14 @@ class Worker:
     def _open(self, lease: Lease) -> _Opened | None:
         with self.sessions.begin() as session:
             message = outbox.read_leased(session, lease)
-            if message is not None and self._may_stop(session, message, lease):
-                message = outbox.find_leased(session, lease)
-                if message is not None and self._is_stopped(session, message, lease):
-                    return None
             if message is None:
+                return None
+            if lease.claimed_from is Status.SENDING:
+                state.record(message, "message.lease_lost", lost_leases=message.lost_lease_count)
+            if hindrance := self._find_hindrance(session, message, lease):
+                # Before anything is written, the lock makes sure that the message is still ours.
+                if outbox.find_leased(session, lease):
+                    state.apply(message, hindrance[0], reason=hindrance[1])
                 return None
             return _Opened(
                 message,
@@ -104,29 +107,19 @@ class Worker:
                 messages.open_attachments(self.sealer, message),
             )
 
-    def _may_stop(self, session: Session, message: Message, lease: Lease) -> bool:
-        """Whether there is anything to write down before sending, which nearly always there is not."""
-        is_blocked = outbox.is_expired(session, message) or suppressions.find(session, message.recipient_email)
-        return lease.claimed_from is Status.SENDING or bool(is_blocked)
-
-    def _is_stopped(self, session: Session, message: Message, lease: Lease) -> bool:
-        """Whether the message must not be sent after all; if so, its status says why."""
+    def _find_hindrance(self, session: Session, message: Message, lease: Lease) -> tuple[Status, str] | None:
+        """Why the message must not be sent after all: the status that says so, and the reason; None if it may."""
+        may_have_left = lease.claimed_from in {Status.UNCERTAIN, Status.SENDING}
         if outbox.is_expired(session, message):
-            # One that the server may already have taken stays uncertain: `expired` would say that it was never sent.
-            was_uncertain = lease.claimed_from in {Status.UNCERTAIN, Status.SENDING}
-            state.apply(message, Status.UNCERTAIN if was_uncertain else Status.EXPIRED, reason="expires_at_passed")
-        elif suppression := suppressions.find(session, message.recipient_email):
-            state.apply(message, Status.SUPPRESSED, reason=suppression.reason)
-        elif lease.claimed_from is Status.SENDING and self._is_held_after_lost_lease(message):
-            state.apply(message, Status.UNCERTAIN, reason="lease_lost", lost_leases=message.lost_lease_count)
-        else:
-            return False
-        return True
-
-    def _is_held_after_lost_lease(self, message: Message) -> bool:
+            # `expired` would say that it was never sent.
+            return Status.UNCERTAIN if may_have_left else Status.EXPIRED, "expires_at_passed"
+        if suppression := suppressions.find(session, message.recipient_email):
+            return Status.SUPPRESSED, suppression.reason
         # A worker died with this message in its hands: its last bytes may or may not have left the house.
-        state.record(message, "message.lease_lost", lost_leases=message.lost_lease_count)
-        return self._holds(message) or message.lost_lease_count > MAX_LOST_LEASES
+        is_lost = lease.claimed_from is Status.SENDING
+        if is_lost and (self._holds(message) or message.lost_lease_count > MAX_LOST_LEASES):
+            return Status.UNCERTAIN, "lease_lost"
+        return None
 
     def _pack(self, opened: _Opened) -> Parcel:
         message = opened.message

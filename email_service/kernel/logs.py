@@ -16,7 +16,7 @@ from email_service.kernel.addresses import mask
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:\[\]\\]+@[^\s@<>\"'(),;:\[\]\\]+")
 # An API key, and anything of 43 characters or more that could be a token of 256 bits; ids and file names stay readable.
-_SECRET = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+|(?<![A-Za-z0-9_/.-])[A-Za-z0-9_-]{43,}(?![A-Za-z0-9_/.-])")
+_SECRET = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+|(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]{43,}(?![A-Za-z0-9_.-])")
 _PLAIN_KEYS = frozenset({"event", "level", "timestamp", "logger"})
 
 

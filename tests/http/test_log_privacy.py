@@ -83,7 +83,6 @@ def test_what_nobody_foresaw_is_logged_with_its_traceback_and_request(said):
     [failed] = [line for line in parsed(said) if line["event"] == "request.failed"]
     assert "Traceback" in failed["exception"]
     assert failed["request_id"]
-    assert failed["client"] if "client" in failed else True
 
 
 def test_a_database_error_in_the_log_shows_no_value(on_postgres):
@@ -91,7 +90,10 @@ def test_a_database_error_in_the_log_shows_no_value(on_postgres):
     on_postgres.house.execute("ALTER TABLE messages RENAME COLUMN client_reference TO reference")
     try:
         with captured_logs() as stream:
-            assert on_postgres.send(client_reference="Wq7-reference", to={"email": "a@b.com", "name": NAME}).status_code == 500
+            assert (
+                on_postgres.send(client_reference="Wq7-reference", to={"email": "a@b.com", "name": NAME}).status_code
+                == 500
+            )
     finally:
         on_postgres.house.execute("ALTER TABLE messages RENAME COLUMN reference TO client_reference")
     assert "client_reference" in stream.getvalue()

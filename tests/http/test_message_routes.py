@@ -105,7 +105,9 @@ def test_the_words_and_the_files_arrive(api, accepted):
 
 
 def test_only_template_and_to_are_required_and_to_may_be_a_bare_address(api):
-    response = api.post("/v1/messages", json={"template": "welcome", "to": "ada@example.com", "variables": {"name": "A"}})
+    response = api.post(
+        "/v1/messages", json={"template": "welcome", "to": "ada@example.com", "variables": {"name": "A"}}
+    )
     assert response.status_code == 202
     absent = ("send_at", "expires_at", "client_reference")
     assert [response.json[name] for name in absent] == [None, None, None]

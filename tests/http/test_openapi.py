@@ -13,7 +13,9 @@ import pytest
 from email_service.clients.service import SCOPES
 
 SNAPSHOT = Path(__file__).with_name("openapi.json")
-RENEW = "If this change is meant, run RENEW_OPENAPI=1 make test ARGS=tests/http/test_openapi.py and read the difference."
+RENEW = (
+    "If this change is meant, run RENEW_OPENAPI=1 make test ARGS=tests/http/test_openapi.py and read the difference."
+)
 
 
 @pytest.fixture

@@ -45,7 +45,10 @@ def test_nobody_sees_anothers_messages(either, client_of, add_client):
     [
         ({"to": mailbox("eve@example.com")}, {"recipient": "eve@example.com"}),
         ({"to": mailbox("eve@xn--fa-hia.de")}, {"recipient": "eve@faß.de"}),
-        ({"template": "email-verification", "variables": {"action_url": "https://a.test/"}}, {"template": "email-verification"}),
+        (
+            {"template": "email-verification", "variables": {"action_url": "https://a.test/"}},
+            {"template": "email-verification"},
+        ),
         ({"client_reference": "order-42"}, {"client_reference": "order-42"}),
         ({"tags": ("signup", "x")}, {"tag": "signup"}),
         ({"tags": ('quote"s', "ü%_")}, {"tag": "ü%_"}),

@@ -14,6 +14,7 @@ from email_service.messages.models import Message
 from email_service.messages.service import LANES
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason, Suppression
+from tests.log_capture import captured_logs, parsed
 
 ADA = {"email": "ada@example.com", "name": "Ada"}
 RESET = {"template": "password-reset", "to": ADA, "variables": {"action_url": "https://app.example.com/reset?token=1"}}
@@ -160,7 +161,9 @@ def test_a_crash_defers_the_message_and_spares_the_others(house, client_id, mess
     """F13"""
     healthy = house.accept(client_id)
     transport = Scripted([ZeroDivisionError("a bug"), ACCEPTED])
-    assert house.deliver(transport) == 2
+    with captured_logs() as stream:
+        assert house.deliver(transport) == 2
+    assert "a bug" in next(line["exception"] for line in parsed(stream) if line["event"] == "delivery.crashed")
     assert house.message(message_id).status == "deferred"
     assert house.message(message_id).attempts[0].reply == "internal: ZeroDivisionError"
     assert house.message(healthy).status == "sent"
@@ -183,7 +186,8 @@ def test_a_message_that_cannot_be_rendered_fails_with_the_reason(house, client_i
 def test_a_message_that_no_key_opens_waits_for_the_key(house, reopen, client_id):
     """F16: a key left out by mistake costs no message."""
     message_id = house.accept(client_id, **RESET)
-    reopen(SECRET_KEY="n" * 40).deliver(Scripted([ACCEPTED]))
+    with captured_logs():
+        reopen(SECRET_KEY="n" * 40).deliver(Scripted([ACCEPTED]))
     assert house.message(message_id).status == "deferred"
     wait_is_over(house)
     house.deliver(Scripted([ACCEPTED]))
@@ -193,7 +197,10 @@ def test_a_message_that_no_key_opens_waits_for_the_key(house, reopen, client_id)
 @pytest.mark.parametrize(("report", "status"), [(ACCEPTED, "sent"), (POLICY, "failed"), (NO_SUCH_USER, "bounced")])
 def test_sensitive_content_is_wiped_at_the_end_and_other_content_kept(house, client_id, report, status):
     """T2"""
-    sensitive, plain = house.accept(client_id, **RESET), house.accept(client_id, to={"email": "b@example.com", "name": ""})
+    sensitive, plain = (
+        house.accept(client_id, **RESET),
+        house.accept(client_id, to={"email": "b@example.com", "name": ""}),
+    )
     house.deliver(Scripted([report]))
     assert [house.message(each).status for each in (sensitive, plain)] == [status, status]
     assert house.message(sensitive).content is None

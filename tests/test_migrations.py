@@ -1,0 +1,115 @@
+"""The migrations make exactly the tables of the models, on both databases, forth and back, also two at once."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import flask_migrate
+import pytest
+import servers
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from email_service.extensions import db
+from email_service.kernel.orm import Base
+from email_service.settings import resource
+from tests.applications import SECRET_KEY, House, migrate, opened
+
+LOCK_NUMBER = 0x6D61696C  # what migrations/env.py locks
+WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1835100524 AND NOT granted"
+UPGRADE = "from email_service.cli import main; import sys; sys.argv = ['email-service', 'migrate']; main()"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with servers.fresh_database(request.getfixturevalue("postgres_url")) as url:
+            yield url
+
+
+@pytest.fixture
+def house(database_url) -> Iterator[House]:
+    with opened(database_url) as house:
+        yield house
+
+
+def tables(house: House) -> set[str]:
+    with house.app.app_context():
+        return set(inspect(db.engine).get_table_names())
+
+
+def differences(house: House) -> list:
+    """What a new revision would have to change."""
+    with house.app.app_context(), db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return compare_metadata(context, Base.metadata)
+
+
+def downgrade(house: House) -> None:
+    with house.app.app_context():
+        flask_migrate.downgrade(revision="base")
+
+
+def test_an_empty_database_gets_every_table(house):
+    migrate(house)
+    assert tables(house) == set(Base.metadata.tables) | {"alembic_version"}
+
+
+def test_models_and_migrations_describe_the_same_tables(house):
+    migrate(house)
+    assert differences(house) == []
+
+
+def test_a_difference_would_be_noticed(house):
+    migrate(house)
+    house.execute("ALTER TABLE messages ADD COLUMN forgotten VARCHAR(10)")
+    assert [name for name, *_ in differences(house)] == ["remove_column"]
+
+
+def test_migrating_twice_changes_nothing(house):
+    migrate(house)
+    house.add_client()
+    migrate(house)
+    assert house.execute("SELECT name FROM clients") == [("shop",)]
+
+
+def test_the_way_back_leaves_nothing_and_the_way_forth_works_again(house):
+    migrate(house)
+    house.add_client()
+    downgrade(house)
+    assert tables(house) == {"alembic_version"}
+    migrate(house)
+    assert differences(house) == []
+    assert house.execute("SELECT count(*) FROM clients") == [(0,)]
+
+
+def test_the_revisions_are_one_line(house):
+    """Two heads would make `migrate` refuse to choose."""
+    script = ScriptDirectory(str(resource("migrations")))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_two_processes_may_migrate_at_the_same_time(database_url, house, tmp_path):
+    """F15: each container of a deployment may run it on its start; both are held at the door and let in together."""
+    environ = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "PATH": "/usr/bin:/bin"}
+    command, options = [sys.executable, "-c", UPGRADE], {"env": environ, "cwd": tmp_path, "text": True}
+    with ExitStack() as stack:
+        with house.sessions() as door:
+            door.execute(text("SELECT pg_advisory_lock(:number)"), {"number": LOCK_NUMBER})
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            processes = [stack.enter_context(subprocess.Popen(command, **options, **pipes)) for _ in range(2)]
+            while door.scalar(text(WAITING)) < len(processes):
+                assert all(process.poll() is None for process in processes), "it did not wait for its turn"
+                door.execute(text("SELECT pg_sleep(0.05)"))
+            door.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": LOCK_NUMBER})
+        answers = [(process.communicate(timeout=60)[0], process.returncode) for process in processes]
+    assert answers == [("The database is up to date.\n", 0)] * 2
+    assert differences(house) == []
