@@ -19,6 +19,8 @@ def captured_logs(*, level: str = "INFO", is_human: bool = False) -> Iterator[St
     handlers, root_level = root.handlers[:], root.level
     with redirect_stderr(StringIO()) as stream:
         logs.configure(level=level, is_human=is_human)
+        # What the last request of this thread bound would stand in these lines too.
+        structlog.contextvars.clear_contextvars()
         try:
             yield stream
         finally:

@@ -1,11 +1,14 @@
 """`email-service run`, `migrate`, `worker` and `beat`: the processes of the service."""
 
+import signal
 import socket
 import sys
 import warnings
 
 import click
 import flask_migrate
+from celery.apps.beat import Beat
+from celery.beat import Service
 from celery.exceptions import SecurityWarning
 from flask import Flask
 from sqlalchemy import select
@@ -87,7 +90,14 @@ def beat() -> None:
     celery = create_celery(settings)
     _configure_logs(settings)
     # The schedule is in the code, so nothing needs to be remembered in a file.
-    celery.Beat(scheduler_cls="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
+    _Beat(app=celery, scheduler_cls="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
+
+
+class _Beat(Beat):
+    def install_sync_handler(self, service: Service) -> None:
+        # Celery's own handler closes the connection amid whatever is being published, and can wait for long then.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: service.stop())
 
 
 def _configure_logs(settings: Settings) -> None:

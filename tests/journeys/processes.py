@@ -6,6 +6,7 @@ Knows processes, ports and HTTP; refuses to know what the service should do.
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from typing import Any, Self
 import requests
 
 COMMAND = str(Path(sys.executable).with_name("email-service"))
+# Where Linux offers it, a process ends with the tests even when those are killed; gunicorn's workers follow it.
+LEASH = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
 START_SECONDS = 40
 STOP_SECONDS = 40
 _KEY = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+")
@@ -144,7 +147,7 @@ class House:
         log_path = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
         with log_path.open("wb") as log:
             popen = subprocess.Popen(
-                [COMMAND, *arguments],
+                [*LEASH, COMMAND, *arguments],
                 cwd=self.folder,
                 env=self._environment(settings),
                 stdin=subprocess.DEVNULL,
