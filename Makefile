@@ -20,10 +20,10 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test lint check lock clean
+.PHONY: help setup run test lint check lock image-test clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
 setup: $(DEVELOPMENT) ## install everything into .venv, locked, with the tools for tests and checks
 
@@ -54,6 +54,9 @@ lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
 	"$$folder/bin/python" -m pip --disable-pip-version-check --quiet install uv; \
 	"$$folder/bin/uv" $(COMPILE) --group build --output-file requirements.lock >/dev/null; \
 	"$$folder/bin/uv" $(COMPILE) --group dev --output-file requirements-dev.lock >/dev/null
+
+image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
+	@tests/image/run.sh
 
 clean: ## remove .venv and the caches; the data in var/ stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist .coverage .coverage.*

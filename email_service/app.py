@@ -133,8 +133,9 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "MAX_CONTENT_LENGTH": settings.max_body_bytes,
         "TRUSTED_HOSTS": list(settings.trusted_hosts) or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
-        # An error's text ends up in the log, where no name, tag or reference of anybody belongs.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True},
+        # An error's text ends up in the log, where no name, tag or reference of anybody belongs. The number of threads
+        # bounds the connections already; a pool with a bound of its own would only make one of them wait in vain.
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "max_overflow": -1},
         "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
         "RATELIMIT_STORAGE_OPTIONS": _REDIS_OPTIONS if settings.redis_url else {},
         "MAIL_SERVER": settings.mail_server or "127.0.0.1",

@@ -7,6 +7,7 @@ import warnings
 
 import click
 import flask_migrate
+import structlog
 from celery.apps.beat import Beat
 from celery.beat import Service
 from celery.exceptions import SecurityWarning
@@ -24,6 +25,8 @@ from email_service.extensions import db
 from email_service.kernel import logs
 from email_service.messages.service import LANES
 from email_service.settings import LogFormat, MailMode, Settings, load
+
+_log = structlog.get_logger(__name__)
 
 DEVELOPMENT_CLIENT = "development"
 _FIRST_MESSAGE = '{"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}'
@@ -71,6 +74,7 @@ def worker(lanes: str, concurrency: int | None) -> None:
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # Not `worker_main`, which forgets the exit code of a worker that could not go on.
+    _log.info("worker.starting", lanes=lanes, threads=threads)
     process = celery.Worker(
         quiet=True,
         pool_cls="threads",
@@ -147,7 +151,7 @@ def _greet(url: str, settings: Settings, api_key: str | None) -> None:
             f"  curl -sS {url}/v1/messages {_json_headers(api_key)} -d '{_FIRST_MESSAGE}'",
         ]
     else:
-        lines.append("  a new API key       .venv/bin/email-service client create NAME --scope '*'")
+        lines.append(f"  a new API key       {sys.argv[0]} client create NAME --scope '*'")
     print("\n".join(lines), flush=True)
 
 

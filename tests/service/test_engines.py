@@ -6,74 +6,79 @@ from sqlalchemy.exc import OperationalError
 
 from email_service.kernel.orm import autocommitting, open_engine
 
+COUNT, ADD = text("SELECT count(*) FROM engine_things"), text("INSERT INTO engine_things VALUES ('a')")
+
 
 @pytest.fixture
-def sqlite_engine(tmp_path):
-    engine = open_engine(f"sqlite:///{tmp_path / 'engine.sqlite'}")
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'engine.sqlite'}"
+
+
+@pytest.fixture(params=["sqlite_url", "postgres_url"])
+def engine(request):
+    engine = open_engine(request.getfixturevalue(request.param))
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE things (name text)"))
+        connection.execute(text("CREATE TABLE engine_things (name text)"))
     yield engine
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE engine_things"))
     engine.dispose()
 
 
-@pytest.fixture
-def postgres_engine(postgres_url):
-    engine = open_engine(postgres_url)
-    yield engine
-    engine.dispose()
-
-
-def test_a_connection_that_the_server_closed_while_it_waited_is_replaced_without_an_error(postgres_engine):
-    with postgres_engine.begin() as connection:
+def test_a_connection_that_the_server_closed_while_it_waited_is_replaced_without_an_error(postgres_url):
+    ours, theirs = open_engine(postgres_url), open_engine(postgres_url)
+    with ours.begin() as connection:
         before = connection.scalar(text("SELECT pg_backend_pid()"))
-    with postgres_engine.begin() as doomed, postgres_engine.begin() as other:
-        assert doomed.scalar(text("SELECT pg_backend_pid()")) == before
-        killer = other.scalar(text("SELECT pg_backend_pid()"))
-    with postgres_engine.connect() as first, postgres_engine.connect() as second:
-        alive = next(each for each in (first, second) if each.scalar(text("SELECT pg_backend_pid()")) == killer)
-        victim = first if alive is second else second
-        victim.rollback()
-        victim.close()
-        alive.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": before})
-        with postgres_engine.connect() as connection:
-            assert connection.scalar(text("SELECT pg_backend_pid()")) not in {before, killer}
+    with theirs.begin() as connection:
+        assert connection.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": before})
+    with ours.begin() as connection:
+        assert connection.scalar(text("SELECT pg_backend_pid()")) != before
+    ours.dispose()
+    theirs.dispose()
 
 
-def test_an_ordinary_transaction_on_sqlite_keeps_other_writers_out_from_its_first_read(sqlite_engine):
-    with sqlite_engine.connect() as reader, sqlite_engine.connect() as writer:
-        writer.exec_driver_sql("ROLLBACK")
-        writer.exec_driver_sql("PRAGMA busy_timeout = 10")
-        reader.execute(text("SELECT * FROM things"))
-        with pytest.raises(OperationalError, match="locked"):
-            writer.execute(text("INSERT INTO things VALUES ('a')"))
+def test_a_connection_is_used_again_while_its_server_is_there(postgres_url):
+    engine = open_engine(postgres_url)
+    pids = set()
+    for _ in range(3):
+        with engine.begin() as connection:
+            pids.add(connection.scalar(text("SELECT pg_backend_pid()")))
+    assert len(pids) == 1
+    engine.dispose()
 
 
-def test_an_autocommitting_read_on_sqlite_keeps_nobody_waiting(sqlite_engine):
+def test_a_transaction_on_sqlite_keeps_other_writers_out_from_its_first_read(sqlite_url):
+    ours, theirs = open_engine(sqlite_url), open_engine(sqlite_url)
+    with theirs.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    with ours.connect() as reader:
+        reader.execute(text("SELECT 1"))
+        with pytest.raises(OperationalError, match="locked"), theirs.begin():
+            pass
+    ours.dispose()
+    theirs.dispose()
+
+
+def test_an_autocommitting_read_keeps_no_writer_waiting(engine):
     """T28"""
-    with autocommitting(sqlite_engine).connect() as reader:
-        reader.execute(text("SELECT * FROM things"))
-        with sqlite_engine.begin() as writer:
-            writer.execute(text("INSERT INTO things VALUES ('a')"))
+    with autocommitting(engine).connect() as reader:
+        assert reader.scalar(COUNT) == 0
+        with engine.begin() as writer:
+            writer.execute(ADD)
+        assert reader.scalar(COUNT) == 1
 
 
-def test_an_autocommitting_write_is_there_at_once(sqlite_engine, postgres_engine):
+def test_an_autocommitting_write_is_there_at_once(engine):
     """T28"""
-    with postgres_engine.begin() as connection:
-        connection.execute(text("CREATE TABLE things (name text)"))
-    for engine in (sqlite_engine, postgres_engine):
-        with autocommitting(engine).connect() as writer:
-            writer.execute(text("INSERT INTO things VALUES ('a')"))
-            with autocommitting(engine).connect() as reader:
-                assert reader.scalar(text("SELECT count(*) FROM things")) == 1
+    with autocommitting(engine).connect() as writer, engine.connect() as reader:
+        writer.execute(ADD)
+        assert reader.scalar(COUNT) == 1
 
 
-def test_an_ordinary_transaction_is_one_again_after_an_autocommitting_one(sqlite_engine, postgres_engine):
-    with postgres_engine.begin() as connection:
-        connection.execute(text("CREATE TABLE things (name text)"))
-    for engine in (sqlite_engine, postgres_engine):
-        with autocommitting(engine).connect() as connection:
-            connection.execute(text("SELECT count(*) FROM things"))
-        with engine.connect() as connection:
-            connection.execute(text("INSERT INTO things VALUES ('a')"))
-            connection.rollback()
-            assert connection.scalar(text("SELECT count(*) FROM things")) == 0
+def test_a_connection_that_was_autocommitting_has_transactions_again(engine):
+    with autocommitting(engine).connect() as connection:
+        connection.scalar(COUNT)
+    with engine.connect() as connection:
+        connection.execute(ADD)
+        connection.rollback()
+        assert connection.scalar(COUNT) == 0
