@@ -1,6 +1,7 @@
 """The composition root: builds the application from its settings. Nothing else picks concrete classes."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import cast
 
 from flask import Flask, Response
@@ -10,6 +11,7 @@ from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from email_service import extensions
+from email_service.delivery import outbox
 from email_service.delivery.breaker import Breaker
 from email_service.delivery.capture_transport import CaptureTransport
 from email_service.delivery.drain import Drain
@@ -20,7 +22,7 @@ from email_service.delivery.worker import Worker
 from email_service.docs_page import routes as docs_page
 from email_service.idempotency import service as idempotency
 from email_service.inbox import routes as inbox
-from email_service.kernel import orm
+from email_service.kernel import logs, orm
 from email_service.kernel.crypto import Sealer
 from email_service.messages import routes as messages
 from email_service.messages.service import LANES, Intake
@@ -29,7 +31,7 @@ from email_service.rendering import catalog
 from email_service.rendering import routes as templates
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
-from email_service.settings import Expose, MailMode, Settings, load, resource
+from email_service.settings import Expose, LogFormat, MailMode, Settings, load, resource
 from email_service.web import access, bodies, context, health, problems
 
 BREAKER_SECONDS = 30.0
@@ -63,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def create_runner(app: Flask) -> LocalRunner:
     """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
-    parts: context.Parts = app.extensions["email_service"]
+    parts = context.parts_of(app)
     settings = parts.get(Settings)
     runner = LocalRunner(create_drain_factory(app), LANES, settings.delivery_threads, create_tidy(app))
     parts.wake = runner.wake
@@ -72,7 +74,7 @@ def create_runner(app: Flask) -> LocalRunner:
 
 def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
     """How a thread gets its own drain; all drains of one process share one breaker."""
-    parts: context.Parts = app.extensions["email_service"]
+    parts = context.parts_of(app)
     settings, intake = parts.get(Settings), parts.get(Intake)
     breaker = Breaker(BREAKER_SECONDS)
 
@@ -101,7 +103,7 @@ def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
 
 def create_tidy(app: Flask) -> Callable[[], int]:
     """The drain that forgets what protects nobody any more, in small batches; it says how much that was."""
-    parts: context.Parts = app.extensions["email_service"]
+    parts = context.parts_of(app)
 
     def tidy() -> int:
         forgotten = 0
@@ -113,6 +115,11 @@ def create_tidy(app: Flask) -> Callable[[], int]:
                 return forgotten
 
     return tidy
+
+
+def configure_logs(settings: Settings) -> None:
+    """Log what this process does the way the settings ask for."""
+    logs.configure(level=settings.log_level, is_human=settings.log_format is LogFormat.HUMAN)
 
 
 def create_brand(settings: Settings) -> Brand:
@@ -173,7 +180,9 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         is_mail_off=settings.mail_mode is MailMode.OFF,
     )
     parts = context.Parts(sessions, glances, context.wake_nobody)
-    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake)
+    broker = settings.celery_broker_url
+    probes = health.Probes(outbox.oldest_due_seconds, partial(health.answers, broker) if broker else None)
+    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, probes)
     return parts
 
 

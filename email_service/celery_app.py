@@ -43,18 +43,26 @@ def create_celery(settings: Settings) -> Celery:
 
 def wake_by(celery: Celery) -> Waker:
     """A waker that publishes to this broker, without waiting for it and without trying twice."""
+    connection = celery.connection_for_write()
+    failures: tuple[type[BaseException], ...] = (
+        OperationalError,
+        *connection.connection_errors,
+        *connection.channel_errors,
+    )
 
     def publish(lane: str) -> None:
         try:
             celery.send_task(tasks.DRAIN, args=[lane], queue=lane, ignore_result=True, retry=False, expires=60)
-        except OperationalError as error:
+        except failures as error:
             raise ConnectionError(str(error)) from error
 
     return Waker(publish)
 
 
 def _queue(lane: str, *, is_redis: bool) -> Queue:
-    return Queue(lane, routing_key=lane, queue_arguments={} if is_redis else {"x-queue-type": "quorum"})
+    # Wake-ups that nobody takes must not pile up; the oldest of them are worth the least.
+    quorum = {"x-queue-type": "quorum", "x-max-length": 1000, "x-overflow": "drop-head"}
+    return Queue(lane, routing_key=lane, queue_arguments={} if is_redis else quorum)
 
 
 def _transport_options(*, is_redis: bool) -> dict[str, object]:

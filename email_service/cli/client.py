@@ -16,11 +16,12 @@ def client() -> None:
 @client.command()
 @click.argument("name")
 @click.option("--scope", "scopes", multiple=True, required=True, help="What it may do; repeat it. '*' is everything.")
+@click.option("--rate-limit", help="Such as 100/second; API_RATE_LIMIT if left out.")
 @click.option("--json", "is_json", is_flag=True, help="Print one line of JSON with client_id and api_key.")
-def create(name: str, scopes: tuple[str, ...], is_json: bool) -> None:
+def create(name: str, scopes: tuple[str, ...], rate_limit: str | None, is_json: bool) -> None:
     """Create a client and print its API key, this once."""
     with house.transaction() as session:
-        made, api_key = service.create(session, name, scopes)
+        made, api_key = service.create(session, name, scopes, rate_limit)
         client_id = str(made.id)
     if is_json:
         print(json.dumps({"client_id": client_id, "api_key": api_key}))
@@ -60,6 +61,7 @@ def list_() -> None:
             state = "revoked" if each.revoked_at else "active"
             used = max((key.last_used_at for key in each.keys if key.last_used_at), default=None)
             last = used.isoformat(timespec="minutes") if used else "never"
-            print(f"{each.name:30} {state:8} keys: {len(each.keys)}  last used: {last}  {' '.join(each.scopes)}")
+            told = f"keys: {len(each.keys)}  last used: {last}  limit: {each.rate_limit or 'API_RATE_LIMIT'}"
+            print(f"{each.name:30} {state:8} {told}  {' '.join(each.scopes)}")
     if not clients:
         print("There are no clients yet; `email-service client create NAME --scope '*'` makes one.")

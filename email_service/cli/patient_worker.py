@@ -4,6 +4,7 @@ A request is handed to a thread when it has arrived; only a large or chunked bod
 HTTP where a head ends and how long the body says it is, and nothing else.
 """
 
+import errno
 import re
 import socket
 import struct
@@ -13,18 +14,23 @@ from contextlib import suppress
 from selectors import EVENT_READ
 from typing import Any
 
+import structlog
 from gunicorn.workers.gthread import ThreadWorker
 
+from email_service.cli import refusals
 from email_service.kernel import clock
 
 ARRIVAL_SECONDS = 15.0  # for the head, and for the body too where we wait for it
 STALL_SECONDS = 15  # for each read of a body that a thread reads
+READING_SECONDS = 60.0  # for all reads together, however steadily the body trickles
+SHORTAGE_SECONDS = 0.5  # without accepting, after the process ran out of descriptors
 UNWANTED_SECONDS = 0.01  # to see whether the body that the answer did not need is here already
 PARTING_SECONDS = 2.0  # for the other side to take the answer before the connection is closed (RFC 9112 9.6)
 WHOLE_OCTETS = 32_768  # a request up to this size is waited for; it fits into the kernel's buffer
 _PARTING_OCTETS = 65_536
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE)
+_log = structlog.get_logger(__name__)
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
@@ -32,8 +38,46 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiting: dict[Any, float] = {}  # connections, and until when
+        # Connections, and until when: those whose request is on its way, those whose answer is, those with a thread.
+        self._arriving: dict[Any, float] = {}
+        self._parting: dict[Any, float] = {}
+        self._served: dict[Any, float] = {}
         self._next_look_at = 0.0
+        self._accept_again_at = 0.0
+        self._is_short_of_descriptors = False
+        self.on_stop: Callable[[], None] = lambda: None  # called when the worker is told to stop, before it drains
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop; what else the process does is told to stop at the same time, not after the last answer."""
+        if self.alive:
+            super().handle_exit(sig, frame)
+            # In the loop and not in the signal's handler, which may have interrupted whoever holds a lock.
+            self.method_queue.defer(self.on_stop)
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection; when there is no descriptor for it, leave it in the queue until the loop's next turn."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTOR_LEFT:
+                raise
+            # The queue stays readable, so without a pause the loop would spin.
+            self._accept_again_at = clock.monotonic_seconds() + SHORTAGE_SECONDS
+            self.set_accept_enabled(enabled=False)
+            if not self._is_short_of_descriptors:
+                _log.warning("descriptors.exhausted", connections=self.nr_conns)
+            self._is_short_of_descriptors = True
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """As gunicorn does, but not before a shortage of descriptors may be over."""
+        if not enabled or clock.monotonic_seconds() >= self._accept_again_at:
+            super().set_accept_enabled(enabled)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
+        """Answer what never reached the application as the application would; gunicorn would write a page of html."""
+        del req, addr
+        with suppress(OSError):
+            client.sendall(refusals.answer(exc))
 
     def enqueue_req(self, conn: Any) -> None:
         """Serve the connection's next request once it is there; gunicorn calls this when there may be something."""
@@ -45,6 +89,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
 
     def finish_request(self, conn: Any, fs: "Future[Any]") -> None:
         """As gunicorn does, except that nobody's parting holds up the others."""
+        self._served.pop(conn, None)
         if fs.cancelled() or fs.exception() or fs.result():
             super().finish_request(conn, fs)
         else:
@@ -56,14 +101,25 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         return keepalive and bool(conn.parser.finish_body(deadline=until))
 
     def murder_pending(self) -> None:
-        """Close what took too long; when stopping, what has not spoken for a moment."""
+        """Close what took too long, and end the bodies that threads have read for too long."""
         super().murder_pending()
         now = clock.monotonic_seconds()
         if now >= self._next_look_at:
             self._next_look_at = now + 1
-            patience_seconds = 0.0 if self.alive else ARRIVAL_SECONDS - PARTING_SECONDS
-            for conn in [conn for conn, until in self._waiting.items() if until - patience_seconds <= now]:
-                self._drop(conn)
+            for waiting in (self._arriving, self._parting):
+                for conn in [conn for conn, until in waiting.items() if until <= now]:
+                    self._drop(conn, waiting)
+            for conn in [conn for conn, until in self._served.items() if until <= now]:
+                del self._served[conn]
+                # The thread meets the end of the body and can still answer.
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        # gunicorn calls this once, when it stops; a request that is on its way gets as long as an idle connection.
+        super()._cap_keepalive(deadline)
+        for conn, until in self._arriving.items():
+            self._arriving[conn] = min(until, deadline)
 
     def _look(self, conn: Any, until: float, seen: int) -> None:
         held = conn.parser.unreader.buf.getvalue() if conn.parser else b""
@@ -80,15 +136,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
         if octets == b"" or here == seen or not missing:
             _set(conn, socket.SO_RCVLOWAT, 1)
             conn.data_ready = True
+            self._served[conn] = clock.monotonic_seconds() + READING_SECONDS
             super().enqueue_req(conn)
         elif here + len(held) >= WHOLE_OCTETS:
             with suppress(OSError):
-                conn.sock.send(_TOO_LARGE)
+                conn.sock.send(refusals.answer(refusals.HEAD_TOO_LARGE))
             self._part(conn)
         else:
             # Without this mark, what has already come would wake us again and again.
             _set(conn, socket.SO_RCVLOWAT, here + missing)
-            self._wait(conn, until, lambda: self._look(conn, until, here))
+            self._wait(self._arriving, conn, until, lambda: self._look(conn, until, here))
 
     def _part(self, conn: Any) -> None:
         try:
@@ -115,20 +172,20 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
                 self.nr_conns -= 1
                 conn.close()
 
-        self._wait(conn, until, drain)
+        self._wait(self._parting, conn, until, drain)
 
-    def _wait(self, conn: Any, until: float, go_on: Callable[[], None]) -> None:
-        self._waiting[conn] = until
+    def _wait(self, waiting: dict[Any, float], conn: Any, until: float, go_on: Callable[[], None]) -> None:
+        waiting[conn] = until
 
         def wake(sock: socket.socket) -> None:
             self.poller.unregister(sock)
-            del self._waiting[conn]
+            del waiting[conn]
             go_on()
 
         self.poller.register(conn.sock, EVENT_READ, wake)
 
-    def _drop(self, conn: Any) -> None:
-        del self._waiting[conn]
+    def _drop(self, conn: Any, waiting: dict[Any, float]) -> None:
+        del waiting[conn]
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()

@@ -14,7 +14,7 @@ from celery.exceptions import SecurityWarning
 from flask import Flask
 from sqlalchemy import select
 
-from email_service.app import create_app, create_drain_factory, create_tidy
+from email_service.app import configure_logs, create_app, create_drain_factory, create_tidy
 from email_service.celery_app import create_celery
 from email_service.cli import house
 from email_service.cli.server import Server
@@ -22,9 +22,8 @@ from email_service.clients import service as clients
 from email_service.clients.models import Client
 from email_service.delivery import tasks
 from email_service.extensions import db
-from email_service.kernel import logs
 from email_service.messages.service import LANES
-from email_service.settings import LogFormat, MailMode, Settings, load
+from email_service.settings import MailMode, Settings, load
 
 _log = structlog.get_logger(__name__)
 
@@ -39,15 +38,17 @@ _FIRST_MESSAGE = '{"template": "welcome", "to": "ada@example.com", "variables": 
 @click.option("--threads", default=8, show_default=True, type=click.IntRange(1, 256), help="Threads in each of them.")
 def run(host: str, port: int, workers: int, threads: int) -> None:
     """Migrate, then serve HTTP; without CELERY_BROKER_URL, deliver in the same process too."""
+    host = host.removeprefix("[").removesuffix("]")
     _refuse_taken(host, port)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     settings = load()
     app = house.build(settings)
     _upgrade(app)
     api_key = _development_key(app, settings)
     with app.app_context():
         db.engine.dispose()
-    _greet(f"http://{host}:{port}", settings, api_key)
-    Server(settings, bind=f"{host}:{port}", workers=workers, threads=threads).run()
+    _greet(f"http://{place}", settings, api_key)
+    Server(settings, bind=place, workers=workers, threads=threads).run()
 
 
 @click.command()
@@ -67,10 +68,10 @@ def worker(lanes: str, concurrency: int | None) -> None:
     unknown = set(lanes.split(",")) - set(LANES)
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
-    _configure_logs(settings)
+    configure_logs(settings)
     app = create_app(settings)
-    tasks.register(celery, create_drain_factory(app), create_tidy(app))
     threads = concurrency or settings.delivery_threads
+    tasks.register(celery, create_drain_factory(app), create_tidy(app), lanes.split(","), threads)
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # Not `worker_main`, which forgets the exit code of a worker that could not go on.
@@ -92,7 +93,7 @@ def beat() -> None:
     """Send the sweep that finds due messages when a wake-up was lost; run exactly one, two do no harm."""
     settings = load()
     celery = create_celery(settings)
-    _configure_logs(settings)
+    configure_logs(settings)
     # The schedule is in the code, so nothing needs to be remembered in a file.
     _Beat(app=celery, scheduler_cls="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
 
@@ -102,10 +103,6 @@ class _Beat(Beat):
         # Celery's own handler closes the connection amid whatever is being published, and can wait for long then.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
-
-
-def _configure_logs(settings: Settings) -> None:
-    logs.configure(level=settings.log_level, is_human=settings.log_format is LogFormat.HUMAN)
 
 
 def _refuse_taken(host: str, port: int) -> None:

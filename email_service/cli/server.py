@@ -1,21 +1,25 @@
 """gunicorn as a library: the web processes, each with delivery inside it unless Celery does that."""
 
+import resource
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from email_service.app import create_app, create_runner
+from email_service.app import configure_logs, create_app, create_runner
 from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
 from email_service.cli.patient_worker import PatientWorker
-from email_service.kernel import logs
-from email_service.settings import LogFormat, Settings
+from email_service.settings import Settings
 
 # Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.
 GRACEFUL_SECONDS = 60
 _RUNNER_STOP_SECONDS = GRACEFUL_SECONDS - 5.0
+MOST_CONNECTIONS = 10_000
+# Files of the database, connections to Redis, to the broker and to the mail server; more than each thread needs.
+_DESCRIPTORS_FOR_EACH_THREAD = 6
+_OTHER_DESCRIPTORS = 64
 
 
 class PlainLogger(Logger):  # type: ignore[misc] # gunicorn has no types
@@ -40,6 +44,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "bind": bind,
             "workers": workers,
             "threads": threads,
+            "worker_connections": _make_room(threads, settings.delivery_threads),
             "worker_class": PatientWorker,
             "graceful_timeout": GRACEFUL_SECONDS,
             "timeout": 90,
@@ -59,8 +64,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """The application, built in the process that serves it: no connection crosses a fork."""
-        is_human = self._settings.log_format is LogFormat.HUMAN
-        logs.configure(level=self._settings.log_level, is_human=is_human)
+        configure_logs(self._settings)
         return create_app(self._settings)
 
     def _start_delivery(self, worker: Any) -> None:
@@ -69,9 +73,23 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             house.parts(worker.wsgi).wake = wake_by(create_celery(self._settings)).wake
         else:
             worker.delivery = create_runner(worker.wsgi)
+            worker.on_stop = worker.delivery.ask_to_stop
             worker.delivery.start()
 
     def _stop_delivery(self, _arbiter: Any, worker: Any) -> None:
         runner = getattr(worker, "delivery", None)
         if runner is not None:
             runner.stop(_RUNNER_STOP_SECONDS)
+
+
+def _make_room(web_threads: int, delivery_threads: int) -> int:
+    """Allow this process as many open files as it may have use for; how many connections each worker can keep open."""
+    needed = _OTHER_DESCRIPTORS + _DESCRIPTORS_FOR_EACH_THREAD * (web_threads + delivery_threads)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + needed
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed = MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else soft - needed
+    # gunicorn keeps idle connections only where there are more places than threads.
+    return max(min(allowed, MOST_CONNECTIONS), web_threads + 1)

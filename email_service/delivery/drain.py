@@ -1,6 +1,7 @@
 """Takes what is due, delivers it and says how much that was. The same loop serves the local runner and Celery."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from email_service.delivery import outbox
 from email_service.delivery.breaker import Breaker
 from email_service.delivery.outbox import Lease
+from email_service.delivery.transport import Phase, Report
 from email_service.delivery.worker import Worker
 from email_service.kernel import clock
 
@@ -60,23 +62,28 @@ class Drain:
             return outbox.claim(session, self.lanes, BATCH, self.lease_seconds)
 
     def _deliver(self, leases: Sequence[Lease], must_stop: Callable[[], bool]) -> int:
-        for position, lease in enumerate(leases):
-            is_too_late = clock.monotonic_seconds() + self.attempt_seconds > lease.ends_at_seconds
-            if must_stop() or self.breaker.is_open() or (is_too_late and position > 0):
-                self._release(leases[position:])
-                return position
-            report = self.worker.deliver(lease)
-            if report is not None:
-                self._watch(is_fault=report.is_transport_fault, reply=report.reply)
-        return len(leases)
+        waiting = deque(leases)
+        try:
+            while waiting and not (must_stop() or self.breaker.is_open()):
+                ends_before_done = clock.monotonic_seconds() + self.attempt_seconds > waiting[0].ends_at_seconds
+                if ends_before_done and len(waiting) < len(leases):
+                    break
+                self._watch(self.worker.deliver(waiting.popleft()))
+        finally:
+            if waiting:
+                self._release(waiting)
+        return len(leases) - len(waiting)
 
-    def _release(self, leases: Sequence[Lease]) -> None:
+    def _release(self, leases: Collection[Lease]) -> None:
         with self.worker.sessions.begin() as session:
             outbox.release(session, leases)
 
-    def _watch(self, *, is_fault: bool, reply: str) -> None:
+    def _watch(self, report: Report | None) -> None:
+        if report is None or report.phase is Phase.PREPARE:
+            return  # no server was asked
         transport = self.worker.transport.name
-        if is_fault and self.breaker.trip():
-            _log.error("transport.down", transport=transport, reply=reply)
-        elif not is_fault and self.breaker.reset():
+        if report.is_transport_fault:
+            if self.breaker.trip():
+                _log.error("transport.down", transport=transport, reply=report.reply)
+        elif self.breaker.reset():
             _log.info("transport.up", transport=transport)

@@ -5,6 +5,7 @@ Touches neither database nor network.
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from email_service.delivery import mime
 from email_service.delivery.transport import Parcel
@@ -13,7 +14,21 @@ from email_service.messages.submission import Attachment, Mailbox
 from email_service.rendering.renderer import Rendered
 
 
-def pack(message: Message, rendered: Rendered, attachments: Sequence[Attachment], default_sender: Mailbox) -> Parcel:
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """What goes along with a letter: its files, and the addresses that get a copy."""
+
+    attachments: Sequence[Attachment] = ()
+    copies: tuple[str, ...] = ()
+
+
+def find_copies(message: Message) -> tuple[str, ...]:
+    """The addresses that get a copy, each once and never the recipient's own."""
+    copies = dict.fromkeys(each["email"] for each in (*message.cc, *message.bcc))
+    return tuple(email for email in copies if email != message.recipient_email)
+
+
+def pack(message: Message, rendered: Rendered, enclosed: Enclosed, default_sender: Mailbox) -> Parcel:
     """The parcel of one message. The same message and rendering give the same bytes, so a retry is the same mail."""
     sender = message.sender or default_sender
     letter = mime.Letter(
@@ -27,14 +42,13 @@ def pack(message: Message, rendered: Rendered, attachments: Sequence[Attachment]
         html=rendered.html,
         text=rendered.text,
         headers=message.headers,
-        attachments=tuple(_attachment(each) for each in attachments),
+        attachments=tuple(_attachment(each) for each in enclosed.attachments),
     )
-    copies = dict.fromkeys(each["email"] for each in (*message.cc, *message.bcc))
     return Parcel(
         message_id=str(message.id),
         sender=sender["email"],
         recipient=message.recipient_email,
-        others=tuple(email for email in copies if email != message.recipient_email),
+        others=enclosed.copies,
         content=mime.build(letter),
     )
 

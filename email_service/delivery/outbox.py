@@ -4,7 +4,7 @@ A row's `due_at` says when somebody must look at it next. While a worker holds a
 a dead worker's rows come due again by themselves, and no second mechanism looks for them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -41,7 +41,7 @@ def claim(session: Session, lanes: Sequence[str], limit: int, lease_seconds: flo
     return leases
 
 
-def release(session: Session, leases: Sequence[Lease]) -> None:
+def release(session: Session, leases: Collection[Lease]) -> None:
     """Give back messages that nobody began to send; they are due again at once, as if they had not been claimed."""
     session.execute(
         update(Message)
@@ -76,6 +76,14 @@ def is_expired(session: Session, message: Message) -> bool:
     if message.expires_at is None:
         return False
     return bool(session.scalar(select(database_now() >= message.expires_at)))
+
+
+def oldest_due_seconds(session: Session) -> float | None:
+    """How long the message that is due longest has waited for a worker; None when nothing waits."""
+    now = database_now()
+    waiting = (Message.due_at.is_not(None), Message.due_at <= now, Message.status != Status.SENDING)
+    row = session.execute(select(now, Message.due_at).where(*waiting).order_by(Message.due_at).limit(1)).first()
+    return (row[0] - row[1]).total_seconds() if row and row[1] else None
 
 
 def _leased(lease: Lease) -> Select[Message]:

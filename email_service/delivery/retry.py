@@ -1,7 +1,7 @@
 """What follows from a delivery attempt: the next status and, where there is one, the next try. Pure rules, no clock.
 
-Delays run through the schedule and repeat its last step until the tries span 72 hours; a server's own suggestion is
-obeyed.
+Delays run through the schedule and repeat its last step for 72 hours, then the message is given up; a server's own
+suggestion is obeyed.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ _NO_SUCH_MAILBOX_WORDS = (
 class History:
     """What already happened to the message, before this attempt."""
 
+    age_seconds: float  # since it was first due in this round of tries
     attempt_count: int
     uncertain_count: int
     holds_when_uncertain: bool
@@ -58,22 +59,13 @@ def decide(report: Report, history: History, delays: Sequence[int], jitter: floa
         return _after_uncertainty(history)
     if report.outcome is Outcome.REFUSED:
         return _after_refusal(report)
-    if report.is_transport_fault:
-        delay = _spread(report.retry_after_seconds or TRANSPORT_PAUSE_SECONDS, jitter)
-        return Decision(
-            status=Status.DEFERRED, delay_seconds=delay, counts_attempt=False, reason="transport_unavailable"
-        )
     return _after_deferral(report, history, delays, jitter)
 
 
-def delay_before(attempt: int, delays: Sequence[int]) -> int | None:
-    """Seconds between the failed try number `attempt` (from 1) and the next; None when the tries are used up."""
-    waited = sum(delays[: attempt - 1]) + max(0, attempt - 1 - len(delays)) * delays[-1]
-    return None if waited >= GIVE_UP_AFTER_SECONDS else delays[min(attempt, len(delays)) - 1]
-
-
 def is_bad_address(report: Report) -> bool:
-    """Whether the server said that there is no such address, rather than that it does not like this message."""
+    """Whether the server said that the recipient does not exist, rather than that it does not like the sender or us."""
+    if report.phase not in {Phase.RCPT, Phase.FINAL}:
+        return False
     if report.enhanced_code is not None:
         return report.enhanced_code in _BAD_ADDRESS_CODES
     words = report.reply.lower()
@@ -94,11 +86,17 @@ def _after_uncertainty(history: History) -> Decision:
 
 
 def _after_deferral(report: Report, history: History, delays: Sequence[int], jitter: float) -> Decision:
-    delay = delay_before(history.attempt_count + 1, delays)
-    if delay is None:
+    if history.age_seconds >= GIVE_UP_AFTER_SECONDS:
         return Decision(status=Status.FAILED, reason="retries_used_up")
+    is_fault = report.is_transport_fault
+    delay = TRANSPORT_PAUSE_SECONDS if is_fault else delays[min(history.attempt_count, len(delays) - 1)]
     suggested = min(report.retry_after_seconds or 0, MAX_SUGGESTION_SECONDS)
-    return Decision(status=Status.DEFERRED, delay_seconds=_spread(max(delay, suggested), jitter), reason="deferred")
+    return Decision(
+        status=Status.DEFERRED,
+        delay_seconds=_spread(max(delay, suggested), jitter),
+        counts_attempt=not is_fault,
+        reason="transport_unavailable" if is_fault else "deferred",
+    )
 
 
 def _spread(seconds: float, jitter: float) -> float:

@@ -45,9 +45,13 @@ class LocalRunner:
             with condition:
                 condition.notify()
 
+    def ask_to_stop(self) -> None:
+        """Begin nothing new from now on; safe in a signal handler, for it takes no lock and waits for nobody."""
+        self._stopping.set()
+
     def stop(self, timeout_seconds: float) -> bool:
         """Finish what is in flight and give the rest back; whether every thread ended in time."""
-        self._stopping.set()
+        self.ask_to_stop()
         for condition in (self._shared, self._reserved):
             with condition:
                 condition.notify_all()

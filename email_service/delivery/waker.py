@@ -25,7 +25,7 @@ class Waker:
         with self._condition:
             self._lanes |= lanes
             self._condition.notify()
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 # Started by the first use and not before, so that it lives in the process that serves requests.
                 self._thread = threading.Thread(target=self._loop, name="waker", daemon=True)
                 self._thread.start()

@@ -5,14 +5,15 @@ It holds no transaction and no database connection while it talks to a mail serv
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.delivery import letters, outbox, retry
+from email_service.delivery.letters import Enclosed
 from email_service.delivery.outbox import Lease
 from email_service.delivery.transport import Outcome, Parcel, Phase, Report, Transport
 from email_service.kernel import clock
@@ -23,7 +24,7 @@ from email_service.messages import service as messages
 from email_service.messages import state
 from email_service.messages.models import DeliveryAttempt, Message
 from email_service.messages.state import Status
-from email_service.messages.submission import Attachment, Mailbox
+from email_service.messages.submission import Mailbox
 from email_service.rendering.catalog import Catalog
 from email_service.rendering.renderer import Renderer
 from email_service.suppressions import service as suppressions
@@ -42,7 +43,8 @@ class _Opened:
 
     message: Message
     variables: dict[str, object]
-    attachments: list[Attachment]
+    enclosed: Enclosed
+    held_back: frozenset[str]  # addresses of copies that must not be mailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ class Worker:
             if opened is None:
                 return None
             report = self.transport.send(parcel=self._pack(opened))
+            report = replace(report, refused={**report.refused, **dict.fromkeys(opened.held_back, "suppressed")})
         except (InvalidInputError, RenderingError) as error:
             # The message cannot be made into mail, now or later; a person can mend the cause and retry it.
             report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
@@ -83,9 +86,8 @@ class Worker:
         while True:
             try:
                 return self._settle(lease, report, started_at)
-            except OperationalError:
-                if clock.monotonic_seconds() > lease.ends_at_seconds:
-                    raise
+            except (OperationalError, InterfaceError):
+                # While the database is away nobody can claim the message either, so there is no end to wait for.
                 _log.warning("delivery.outcome_waits", message_id=str(lease.message_id), outcome=report.outcome)
                 time.sleep(DATABASE_PAUSE_SECONDS)
 
@@ -101,15 +103,19 @@ class Worker:
                 if outbox.find_leased(session, lease):
                     state.apply(message, hindrance[0], reason=hindrance[1])
                 return None
+            copies = letters.find_copies(message)
+            held_back = suppressions.suppressed_among(session, copies)
+            mailable = tuple(email for email in copies if email not in held_back)
             return _Opened(
                 message,
                 messages.open_variables(self.sealer, message),
-                messages.open_attachments(self.sealer, message),
+                Enclosed(messages.open_attachments(self.sealer, message), mailable),
+                held_back,
             )
 
     def _find_hindrance(self, session: Session, message: Message, lease: Lease) -> tuple[Status, str] | None:
         """Why the message must not be sent after all: the status that says so, and the reason; None if it may."""
-        may_have_left = lease.claimed_from in {Status.UNCERTAIN, Status.SENDING}
+        may_have_left = message.uncertain_count + message.lost_lease_count > 0
         if outbox.is_expired(session, message):
             # `expired` would say that it was never sent.
             return Status.UNCERTAIN if may_have_left else Status.EXPIRED, "expires_at_passed"
@@ -124,7 +130,7 @@ class Worker:
     def _pack(self, opened: _Opened) -> Parcel:
         message = opened.message
         rendered = self.renderer.render(message.template, opened.variables, message.locale)
-        return letters.pack(message, rendered, opened.attachments, self.default_sender)
+        return letters.pack(message, rendered, opened.enclosed, self.default_sender)
 
     def _settle(self, lease: Lease, report: Report, started_at: datetime) -> None:
         with self.sessions.begin() as session:
@@ -169,6 +175,7 @@ class Worker:
 
     def _history(self, message: Message) -> retry.History:
         return retry.History(
+            age_seconds=(clock.now() - message.round_began_at).total_seconds(),
             attempt_count=message.attempt_count,
             uncertain_count=message.uncertain_count,
             holds_when_uncertain=self._holds(message),

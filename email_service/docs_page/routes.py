@@ -30,6 +30,4 @@ def page() -> Response:
 def protect(response: Response) -> Response:
     """Hold the page to what the viewer needs, and no other page to it."""
     response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response

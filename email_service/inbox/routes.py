@@ -3,15 +3,15 @@ that runs nothing and loads nothing but images. The composition root registers t
 """
 
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, current_app, jsonify, make_response, render_template, request
+from flask import Blueprint, Response, jsonify, make_response, render_template, request
 from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.inbox import schemas, service
-from email_service.inbox.models import CapturedMail
 from email_service.settings import resource
+from email_service.web import context
 
 _LISTED = 100
 _SHOWN_CHARACTERS = 200_000  # of a source on the page; `/source` has all of it
@@ -83,7 +83,7 @@ def html(mail_id: UUID) -> Response:
 def source(mail_id: UUID) -> Response:
     """The exact bytes, shown and not downloaded."""
     with _sessions()() as session:
-        content = service.get(session, mail_id).source
+        content = service.get(session, mail_id, is_source_wanted=True).source
     response = Response(content, content_type="text/plain; charset=utf-8")
     response.headers["Content-Security-Policy"] = _SOURCE_POLICY
     return response
@@ -91,23 +91,19 @@ def source(mail_id: UUID) -> Response:
 
 @blueprint.after_request
 def protect(response: Response) -> Response:
-    """Mail holds live links: no cache keeps it, no referrer names it, no browser guesses what it is."""
+    """Hold each page to what it shows; the headers that every answer gets are the application's."""
     response.headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
-    response.headers.setdefault("X-Frame-Options", "DENY")
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if request.endpoint != "inbox.static":
-        response.headers["Cache-Control"] = "no-store"
     return response
 
 
 def _sessions() -> sessionmaker[Session]:
-    return cast("sessionmaker[Session]", current_app.extensions["email_service"].sessions)
+    # Whoever only reads must not take SQLite's write lock.
+    return context.parts().glances
 
 
 def _shown(session: Session, query: dict[str, Any]) -> dict[str, Any]:
     """What the page needs of the chosen mail; empty when none was chosen, or it is gone."""
-    mail = session.get(CapturedMail, query["mail"]) if query["mail"] else None
+    mail = service.find(session, query["mail"], is_source_wanted=query["view"] == "source")
     if mail is None:
         return {}
     view = query["view"] or ("html" if mail.html else "text")

@@ -10,11 +10,12 @@ from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from html.parser import HTMLParser
+from threading import BoundedSemaphore
 from time import sleep
 from uuid import UUID
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, sessionmaker, undefer
 
 from email_service.inbox.models import CapturedMail
 from email_service.kernel import clock
@@ -24,6 +25,8 @@ KEPT = 500
 
 _DROPPED_AT_ONCE = 100
 _POLL_SECONDS = 0.1
+# Whoever waits holds a thread of the web process, and the others are for mail that is to be accepted.
+_PLACES_TO_WAIT = BoundedSemaphore(2)
 _NEWEST_FIRST = (CapturedMail.created_at.desc(), CapturedMail.id.desc())
 _URL = re.compile(r"https?://[^\s<>\"'`]+", re.IGNORECASE)
 _PUNCTUATION = ".,;:!?*|"
@@ -78,21 +81,31 @@ def recent(session: Session, to: str | None, limit: int) -> list[CapturedMail]:
 def wait_for(sessions: sessionmaker[Session], to: str | None, limit: int, wait_seconds: float) -> list[CapturedMail]:
     """The recent mails, detached; when there are none, whatever has come after at most `wait_seconds`.
 
-    Each look is a transaction of its own: one that stayed open would keep SQLite's only write lock.
+    Two callers in a process wait at once; to further ones an empty list is answered without waiting. Each look is a
+    transaction of its own: one that stayed open would keep SQLite's only write lock.
     """
     ends_at = clock.monotonic_seconds() + wait_seconds
-    while True:
-        with sessions() as session:
-            mails = recent(session, to, limit)
-        remaining_seconds = ends_at - clock.monotonic_seconds()
-        if mails or remaining_seconds <= 0:
-            return mails
-        sleep(min(_POLL_SECONDS, remaining_seconds))
+    mails = _look(sessions, to, limit)
+    if mails or wait_seconds <= 0 or not _PLACES_TO_WAIT.acquire(blocking=False):
+        return mails
+    try:
+        while not mails and (remaining_seconds := ends_at - clock.monotonic_seconds()) > 0:
+            sleep(min(_POLL_SECONDS, remaining_seconds))
+            mails = _look(sessions, to, limit)
+    finally:
+        _PLACES_TO_WAIT.release()
+    return mails
 
 
-def get(session: Session, mail_id: UUID) -> CapturedMail:
-    """The mail of this id; NotFoundError when there is none, or none any more."""
-    mail = session.get(CapturedMail, mail_id)
+def find(session: Session, mail_id: UUID | None, *, is_source_wanted: bool = False) -> CapturedMail | None:
+    """The mail of this id, without its source unless that is wanted; None when there is none, or none any more."""
+    options = [undefer(CapturedMail.source)] if is_source_wanted else []
+    return None if mail_id is None else session.get(CapturedMail, mail_id, options=options)
+
+
+def get(session: Session, mail_id: UUID, *, is_source_wanted: bool = False) -> CapturedMail:
+    """As `find`, but NotFoundError when there is none."""
+    mail = find(session, mail_id, is_source_wanted=is_source_wanted)
     if mail is None:
         raise NotFoundError(f"There is no captured mail with this id; only the newest {KEPT} are kept.")
     return mail
@@ -107,6 +120,11 @@ def links_of(mail: CapturedMail) -> list[str]:
 def codes_of(mail: CapturedMail) -> list[str]:
     """The six-digit codes that stand alone in the text part; each once, in order."""
     return _unique(_CODE.findall(_URL.sub(" ", mail.text)))
+
+
+def _look(sessions: sessionmaker[Session], to: str | None, limit: int) -> list[CapturedMail]:
+    with sessions() as session:
+        return recent(session, to, limit)
 
 
 class _LinkReader(HTMLParser):

@@ -15,9 +15,13 @@ import structlog
 from email_service.kernel.addresses import mask
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),;:\[\]\\]+@[^\s@<>\"'(),;:\[\]\\]+")
-# An API key, and anything of 43 characters or more that could be a token of 256 bits; ids and file names stay readable.
-_SECRET = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+|(?<![A-Za-z0-9_.-])[A-Za-z0-9_-]{43,}(?![A-Za-z0-9_.-])")
-_PLAIN_KEYS = frozenset({"event", "level", "timestamp", "logger"})
+# An API key, and anything of 43 characters or more that could be a token of 256 bits. Ids stay readable, and so do long
+# names of files and modules: those have a dot beside them and no capital, which a token has but for once in 10^9.
+_SECRET = re.compile(
+    r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+"
+    r"|(?<![A-Za-z0-9_-])(?![a-z0-9_-]+\.[a-z])(?!(?<=\.)[a-z0-9_-]+(?![A-Za-z0-9_-]))[A-Za-z0-9_-]{43,}"
+)
+_UNTOUCHED_KEYS = frozenset({"level", "timestamp", "logger", "_record", "_from_structlog"})
 
 
 def configure(*, level: str, is_human: bool) -> None:
@@ -68,21 +72,26 @@ def configure(*, level: str, is_human: bool) -> None:
 
 
 def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask addresses and secrets in every value, however deep."""
-    for key, value in event.items():
-        if key not in {"_record", "_from_structlog"}:
-            event[key] = value if key in _PLAIN_KEYS - {"event"} else _hidden(value)
-    return event
+    """Mask addresses and secrets in every name and value, however deep."""
+    return {
+        key if key in _UNTOUCHED_KEYS else _masked(str(key)): value if key in _UNTOUCHED_KEYS else _hidden(value)
+        for key, value in event.items()
+    }
 
 
 def _hidden(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SECRET.sub("[hidden]", _ADDRESS.sub(lambda found: mask(found.group()), value))
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, Mapping):
-        return {key: _hidden(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+        return {_masked(str(key)): _hidden(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_hidden(each) for each in value]
-    return value
+    # Whatever else there is would be written out by the renderer, which masks nothing.
+    return _masked(value if isinstance(value, str) else repr(value))
+
+
+def _masked(text: str) -> str:
+    return _SECRET.sub("[hidden]", _ADDRESS.sub(lambda found: mask(found.group()), text))
 
 
 def _format_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -7,10 +7,11 @@ Refuses to know any table, and which database is in use.
 import select
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Dialect, Engine, Interval, MetaData, create_engine, event, literal
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, literal
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.compiler import compiles
@@ -77,7 +78,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: TZDateTime(), UUID: Uuid(), timedelta: Interval()}  # noqa: RUF012 - read by SQLAlchemy
+    type_annotation_map = {datetime: TZDateTime(), UUID: Uuid()}  # noqa: RUF012 - read by SQLAlchemy
 
 
 class Identified:
@@ -100,6 +101,8 @@ def first_id_at(instant: datetime, *, after_milliseconds: int = 0) -> UUID:
 def prepare_engine(engine: Engine) -> Engine:
     """Make an engine's connections safe to use: pragmas for SQLite, a look before each use for the others."""
     if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     else:

@@ -8,6 +8,7 @@ from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, WriteOnlyMapped, mapped_column, relationship
 
+from email_service.kernel import clock
 from email_service.kernel.orm import Base, Identified
 
 _Json = JSON().with_variant(JSONB(), "postgresql")
@@ -41,6 +42,9 @@ class Message(Identified, Base):
     send_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # never sent after this
     finished_at: Mapped[datetime | None]  # when it reached its present final status
+    round_began_at: Mapped[datetime] = mapped_column(
+        default=clock.now
+    )  # when it was first due in this round of tries; a requested retry begins another
     # When somebody has to look at this row next; null: never. While it is leased, that is when the lease ends.
     due_at: Mapped[datetime | None]
     lease_id: Mapped[UUID | None]  # whose the present lease is; a result without it is not written

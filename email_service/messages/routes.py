@@ -44,7 +44,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
 @blueprint.response(HTTPStatus.OK, schemas.MessageListOut)
 def find(wanted: dict[str, Any]) -> listing.Page:
     """List messages, newest first"""
-    with context.transaction() as session:
+    with context.glance() as session:
         return listing.find_messages(session, auth.caller().client_id, listing.MessageFilter(**wanted))
 
 
@@ -53,7 +53,7 @@ def find(wanted: dict[str, Any]) -> listing.Page:
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
 def get(message_id: UUID) -> Message:
     """One message with its delivery attempts"""
-    with context.transaction() as session:
+    with context.glance() as session:
         return service.get(session, auth.caller().client_id, message_id)
 
 
@@ -63,7 +63,7 @@ def get(message_id: UUID) -> Message:
 @blueprint.response(HTTPStatus.OK, schemas.EventListOut)
 def find_events(page: dict[str, Any], message_id: UUID) -> listing.Page:
     """The message's events, oldest first"""
-    with context.transaction() as session:
+    with context.glance() as session:
         message = service.get(session, auth.caller().client_id, message_id)
         return listing.find_events(session, message, page["limit"], page["cursor"])
 
@@ -83,4 +83,4 @@ def cancel(message_id: UUID) -> Message:
 def retry(message_id: UUID) -> Message:
     """Try a failed, bounced, uncertain or expired message again"""
     with context.transaction() as session:
-        return service.retry(session, auth.caller().client_id, message_id)
+        return service.retry(session, context.part(Intake), auth.caller().client_id, message_id)

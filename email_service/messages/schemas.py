@@ -187,7 +187,7 @@ class IdempotencyHeaderIn(Schema):
     key = fields.String(
         data_key="Idempotency-Key",
         load_default=None,
-        validate=validate.Regexp(r"^[\x21-\x7e]{1,255}" + _END, error="has to be 1 to 255 printable ASCII characters"),
+        validate=validate.Regexp(r"^[\x20-\x7e]{1,255}" + _END, error="has to be 1 to 255 printable ASCII characters"),
     )
 
 

@@ -77,7 +77,7 @@ def cancel(session: Session, client_id: UUID, message_id: UUID) -> Message:
     return message
 
 
-def retry(session: Session, client_id: UUID, message_id: UUID) -> Message:
+def retry(session: Session, intake: Intake, client_id: UUID, message_id: UUID) -> Message:
     """Start over with a message that came to nothing: due now, with its schedule of retries from the beginning."""
     message = get(session, client_id, message_id, for_update=True)
     if Status(message.status) not in state.RETRYABLE:
@@ -85,11 +85,16 @@ def retry(session: Session, client_id: UUID, message_id: UUID) -> Message:
         raise StatusConflictError(f"The message is {message.status}; only one that is {allowed} can be retried.")
     if message.content is None:
         raise StatusConflictError("The message's content was wiped when it became final; send a new message.")
+    is_expired = message.expires_at is not None and message.expires_at <= clock.now()
+    if is_expired and message.is_sensitive:
+        raise StatusConflictError("What the message carries has expired; send a new message.")
     state.apply(message, Status.QUEUED, reason="retry_requested")
     message.attempt_count = message.uncertain_count = message.lost_lease_count = 0
-    if message.expires_at and message.expires_at <= clock.now():
-        message.expires_at = None
-    _make_due(session, message)
+    message.round_began_at = clock.now()
+    message.expires_at = None if is_expired else message.expires_at
+    message.due_at = database_now()
+    session.flush()
+    _settle_first_status(session, intake, message)
     return message
 
 
@@ -137,6 +142,7 @@ def _build(intake: Intake, template: Template, client_id: UUID, submission: Subm
         created_at=clock.now(),
         send_at=submission.send_at,
         expires_at=submission.expires_at,
+        round_began_at=submission.send_at if is_later else clock.now(),
         due_at=submission.send_at if is_later else database_now(),
     )
 
@@ -160,12 +166,6 @@ def _settle_first_status(session: Session, intake: Intake, message: Message) -> 
     else:
         wake_after_commit(session, message.lane)
     session.flush()
-
-
-def _make_due(session: Session, message: Message) -> None:
-    message.due_at = database_now()
-    session.flush()
-    wake_after_commit(session, message.lane)
 
 
 def _check_lane(submission: Submission, template: Template) -> None:

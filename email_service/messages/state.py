@@ -50,7 +50,7 @@ _MOVES: dict[Status, frozenset[Status]] = {
         }
     ),
     # Tried again once by itself (sending), or when somebody asks for it (queued).
-    Status.UNCERTAIN: frozenset({Status.SENDING, Status.QUEUED, Status.SENT, Status.EXPIRED}),
+    Status.UNCERTAIN: frozenset({Status.SENDING, Status.QUEUED}),
     Status.SENT: frozenset({Status.DELIVERED, Status.BOUNCED, Status.COMPLAINED}),
     # A receiver may report a delivery and still send the mail back, and a reader complains after delivery.
     Status.DELIVERED: frozenset({Status.BOUNCED, Status.COMPLAINED}),

@@ -39,7 +39,6 @@ def get(name: str) -> Template:
 def render(body: dict[str, Any], name: str) -> Rendered:
     """Render a template without sending anything"""
     _named(name).check_variables(body["variables"])
-    context.release_connection()
     return context.part(Renderer).render(name, body["variables"], body["locale"])
 
 

@@ -4,6 +4,7 @@ Knows no variable by name and never repeats what was written, because it may be 
 """
 
 import re
+import ssl
 from collections.abc import Callable
 from email.utils import unquote
 from enum import StrEnum
@@ -146,6 +147,17 @@ def existing_file(text: str) -> Path:
         path.open("rb").close()
     except (OSError, ValueError):
         raise ValueError("write the path of a file that exists and can be read.") from None
+    return path
+
+
+def certificates(text: str) -> Path:
+    """The absolute path of a file with certificates in PEM."""
+    path = existing_file(text)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except (OSError, ValueError):
+        raise ValueError("write the path of a file with certificates in PEM (-----BEGIN CERTIFICATE-----).") from None
     return path
 
 

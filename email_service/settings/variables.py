@@ -86,7 +86,7 @@ class Settings:
     mail_use_ssl: bool = field(metadata=env(values.switch))
     mail_username: str | None = field(metadata=env(str, alias="SMTP_USERNAME", show=_hidden))
     mail_password: str | None = field(metadata=env(str, alias="SMTP_PASSWORD", show=_hidden))
-    mail_ca_file: Path | None = field(metadata=env(values.existing_file))
+    mail_ca_file: Path | None = field(metadata=env(values.certificates))
     mail_default_sender: str = field(metadata=env(values.mailbox, alias="SENDER_EMAIL"))
     mail_timeout: int = field(metadata=env(values.whole(1, 600), default=30))
     mail_max_emails: int = field(metadata=env(values.whole(1, 100_000), default=100))

@@ -4,6 +4,7 @@ Knows nothing of what the members mean; schemas do.
 """
 
 import json
+import re
 from typing import Any
 
 from flask import request
@@ -12,6 +13,7 @@ from flask.json.provider import DefaultJSONProvider
 from email_service.kernel.errors import BodyTooLargeError, MalformedBodyError, UnsupportedMediaTypeError
 
 _MAX_DEPTH = 64
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TOO_DEEP = f"The body is nested too deeply; at most {_MAX_DEPTH} levels are read."
 
 
@@ -89,5 +91,5 @@ def _refuse_unstorable(value: Any) -> None:
             waiting += ((each, depth + 1) for pair in item.items() for each in pair)
         elif isinstance(item, list):
             waiting += ((each, depth + 1) for each in item)
-        elif isinstance(item, str) and ("\x00" in item or any("\ud800" <= character <= "\udfff" for character in item)):
+        elif isinstance(item, str) and _UNSTORABLE.search(item):
             raise MalformedBodyError("A string holds NUL or half a surrogate pair, which no text can hold; remove it.")

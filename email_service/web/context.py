@@ -49,7 +49,12 @@ def install(app: Flask) -> None:
 
 def parts() -> Parts:
     """The parts of the application that serves this request."""
-    found: Parts = current_app.extensions["email_service"]
+    return parts_of(current_app)
+
+
+def parts_of(app: Flask) -> Parts:
+    """The parts that the application was built from."""
+    found: Parts = app.extensions["email_service"]
     return found
 
 
@@ -67,6 +72,13 @@ def session() -> Session:
 
 
 @contextmanager
+def glance() -> Iterator[Session]:
+    """A session for reading only: every statement is a transaction of its own, and nothing is locked meanwhile."""
+    with parts().glances() as current:
+        yield current
+
+
+@contextmanager
 def transaction() -> Iterator[Session]:
     """The request's one transaction: committed at the end of the block, and then the workers are woken."""
     current = session()
@@ -74,11 +86,6 @@ def transaction() -> Iterator[Session]:
     current.commit()
     if lanes := orm.take_lanes_to_wake(current):
         parts().wake(lanes)
-
-
-def release_connection() -> None:
-    """End the transaction so far without keeping anything, before something slow that needs no database."""
-    session().rollback()
 
 
 def _begin() -> None:

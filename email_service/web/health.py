@@ -1,16 +1,43 @@
 """Whether this instance is alive, and whether it is ready to take mail. Served to everybody, so it tells no secrets."""
 
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from email_service.extensions import limiter
 from email_service.settings import Settings
 from email_service.web import context
 
+_BROKER_SECONDS = 1.0
+_BROKER_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+
 blueprint = Blueprint("health", __name__)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What only others know how to find out; the composition root makes it known."""
+
+    oldest_due_seconds: Callable[[Session], float | None]  # null: nothing is due that nobody has leased
+    broker_answers: Callable[[], bool] | None = None  # null: there is no broker, delivery is in this process
+
+
+def answers(url: str) -> bool:
+    """Whether somebody takes a connection where this broker URL points; waits for a second at most."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "127.0.0.1", parts.port or _BROKER_PORTS.get(parts.scheme, 0))
+    try:
+        socket.create_connection(address, _BROKER_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 @blueprint.get("/healthz")
@@ -22,19 +49,35 @@ def is_alive() -> Response:
 @blueprint.get("/readyz")
 def is_ready() -> Response:
     """Each thing that taking mail depends on, with 503 while one of them is missing."""
-    checks = {"database": _database(), "limits": _limits(), "mail": context.part(Settings).mail_mode.value}
-    is_well = "unavailable" not in checks.values()
-    response = jsonify(status="ok" if is_well else "unavailable", checks=checks)
+    database, oldest_due_seconds = _database()
+    # Without the limits' store or the broker, mail is taken all the same: counted here, found by the sweep.
+    checks = {
+        "database": database,
+        "broker": _broker(),
+        "limits": _limits(),
+        "mail": context.part(Settings).mail_mode.value,
+    }
+    is_well = database == "ok"
+    status = "ok" if is_well else "unavailable"
+    response = jsonify(status=status, checks=checks, oldest_due_seconds=oldest_due_seconds)
     response.status_code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
     return response
 
 
-def _database() -> str:
+def _database() -> tuple[str, float | None]:
     try:
-        context.session().execute(text("SELECT 1 FROM alembic_version"))
+        with context.parts().glances() as session:
+            session.execute(text("SELECT 1 FROM alembic_version"))
+            return "ok", context.part(Probes).oldest_due_seconds(session)
     except SQLAlchemyError:
-        return "unavailable"
-    return "ok"
+        return "unavailable", None
+
+
+def _broker() -> str:
+    probe = context.part(Probes).broker_answers
+    if probe is None:
+        return "none"
+    return "ok" if probe() else "unavailable"
 
 
 def _limits() -> str:

@@ -49,9 +49,8 @@ def install(app: Flask) -> None:
 
 def answer(error: ServiceError) -> Response:
     """One of our own errors as an HTTP answer."""
-    response = _build(error.status, error.code, error.title, error.detail)
-    if error.faults:
-        _add(response, errors=[{"pointer": fault.pointer, "message": fault.message} for fault in error.faults])
+    faults = [{"pointer": fault.pointer, "message": fault.message} for fault in error.faults]
+    response = _build(error.status, error.code, error.title, error.detail, **({"errors": faults} if faults else {}))
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
@@ -67,10 +66,13 @@ def _answer_http(error: HTTPException) -> Response:
     if ours := _OURS.get(error.code or 0):
         return answer(ours())
     status = HTTPStatus(error.code or 500)
-    response = _build(status, status.name.lower(), status.phrase, error.description or status.description)
-    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        _add(response, detail=f"{request.method} is not possible here; possible: {response.headers['Allow']}.")
+    detail, allowed = error.description or status.description, ""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        detail = f"{request.method} is not possible here; possible: {allowed}."
+    response = _build(status, status.name.lower(), status.phrase, detail)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = allowed
     if redirect := getattr(error, "new_url", None):
         response.headers["Location"] = redirect
     return response
@@ -87,14 +89,15 @@ def _answer_unexpected(error: Exception) -> Response:
     return answer(ServiceError())
 
 
-def _build(status: int, code: str, title: str, detail: str) -> Response:
+def document(status: int, code: str, title: str, detail: str, **more: Any) -> str:
+    """The JSON of a problem; `more` is at least the `request_id`."""
     members = {"type": f"urn:problem:{code}", "title": title, "status": int(status), "detail": detail, "code": code}
-    members["request_id"] = g.get("request_id", "")
-    return Response(json.dumps(members), status=int(status), mimetype="application/problem+json")
+    return json.dumps({**members, **more})
 
 
-def _add(response: Response, **members: Any) -> None:
-    response.set_data(json.dumps({**json.loads(response.get_data(as_text=True)), **members}))
+def _build(status: int, code: str, title: str, detail: str, **more: Any) -> Response:
+    content = document(status, code, title, detail, request_id=g.get("request_id", ""), **more)
+    return Response(content, status=int(status), mimetype="application/problem+json")
 
 
 def _seconds_until_reset() -> int:

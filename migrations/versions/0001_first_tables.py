@@ -96,6 +96,7 @@ def upgrade() -> None:
     sa.Column('send_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('finished_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('round_began_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('lease_id', sa.Uuid(), nullable=True),
     sa.Column('claimed_from', sa.String(length=20), nullable=True),

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
 from email_service.docs_page import routes
 
@@ -24,10 +23,8 @@ MENTIONED = {
 
 
 @pytest.fixture
-def client():
-    app = Flask("docs_page")
-    app.register_blueprint(routes.blueprint)
-    return app.test_client()
+def client(house):
+    return house.app.test_client()
 
 
 def hosts_in(text: str) -> set[str]:

@@ -72,7 +72,9 @@ def test_without_a_key_every_request_is_its_own(api):
     assert count(api, "idempotency_records") == 0
 
 
-@pytest.mark.parametrize("key", ["a", "~" * 255, "8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "!#$%&'*+"])
+@pytest.mark.parametrize(
+    "key", ["a", "~" * 255, "8e03978e-40d5-43dd-bc93-6894a57f9324", '"quoted"', "!#$%&'*+", "order 42 of ada"]
+)
 def test_a_key_of_printable_characters_is_taken(on_postgres, key):
     assert on_postgres.send(key=key).status_code == 202
     assert on_postgres.send(key=key).headers["Idempotent-Replayed"] == "true"

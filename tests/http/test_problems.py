@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from io import BytesIO
 
 import pytest
@@ -113,6 +114,15 @@ def test_a_deep_body_is_400_however_deep(api, depth, start, end):
     """T28"""
     body = b'{"template":"welcome","to":"a@b.com","variables":{"name":' + start * depth + b"1" + end * depth + b"}}"
     assert_problem(api.raw(body), 400, "malformed_body")
+
+
+def test_a_large_body_with_an_escape_is_checked_in_no_time(api):
+    """T28"""
+    body = json.dumps({"content": "x" * 14_000_000 + "\u00e9"})
+    loads = api.house.app.json.loads
+    begun_at = time.perf_counter()
+    loads(body)
+    assert time.perf_counter() - begun_at < 0.5
 
 
 def test_many_shallow_members_are_no_depth(api):

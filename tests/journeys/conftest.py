@@ -1,6 +1,7 @@
 """Installations, mail servers, databases and brokers for the journeys; whatever a journey started ends with it."""
 
 import contextlib
+import resource
 import secrets
 import ssl
 from collections import Counter
@@ -14,6 +15,18 @@ import trustme
 from tests.journeys import brokers
 from tests.journeys.processes import House
 from tests.wire.server import Script, SmtpServer
+
+CONNECTIONS = 4096
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _room_for_connections() -> Iterator[None]:
+    """A thousand connections must not fail on the tests' own side."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < CONNECTIONS:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (CONNECTIONS if hard < 0 else min(CONNECTIONS, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -189,3 +189,15 @@ def test_postgresql_tells_the_same_about_a_key(on_postgres):
         session.get(Client, clients.get(session, "shop").id).revoked_at = clock.now()
         session.flush()
         assert names(session, key) is None
+
+
+def test_a_client_can_have_a_rate_limit_of_its_own(session):
+    client, key = clients.create(session, "big", ["*"], " 100/second ")
+    assert (client.rate_limit, clients.authenticate(session, key).rate_limit) == ("100/second", "100/second")
+
+
+@pytest.mark.parametrize("written", ["often", "", "100", "100/fortnight", ";".join(["100/second"] * 10)])
+def test_a_rate_limit_that_means_nothing_is_refused(session, written):
+    with pytest.raises(InvalidInputError) as raised:
+        clients.create(session, "big", ["*"], written)
+    assert [fault.pointer for fault in raised.value.faults] == ["/rate_limit"]

@@ -1,6 +1,7 @@
 """Accepting, cancelling and retrying messages, and what of them can be read in the database."""
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -192,7 +193,7 @@ def test_a_retry_starts_over(either, add_client, status):
     spoilt = "status = :status, due_at = NULL, attempt_count = 9, uncertain_count = 1, lost_lease_count = 2"
     either.execute(f"UPDATE messages SET {spoilt}", status=status)
     with either.sessions.begin() as session:
-        messages.retry(session, client_id, message_id)
+        messages.retry(session, either.intake, client_id, message_id)
     message = either.message(message_id)
     assert (message.status, message.attempt_count, message.uncertain_count, message.lost_lease_count) == (
         "queued",
@@ -211,7 +212,7 @@ def test_a_retry_of_an_expired_message_lifts_its_expiry(house, client_id):
         message = session.get(Message, message_id)
         message.status, message.expires_at = "expired", clock.now() - timedelta(hours=1)
     with house.sessions.begin() as session:
-        messages.retry(session, client_id, message_id)
+        messages.retry(session, house.intake, client_id, message_id)
     house.deliver()
     assert house.message(message_id).status == "sent"
 
@@ -221,7 +222,7 @@ def test_a_message_that_did_not_fail_cannot_be_retried(house, client_id, status)
     message_id = house.accept(client_id)
     house.execute("UPDATE messages SET status = :status", status=status)
     with house.sessions.begin() as session, pytest.raises(StatusConflictError):
-        messages.retry(session, client_id, message_id)
+        messages.retry(session, house.intake, client_id, message_id)
 
 
 def test_a_message_whose_content_was_wiped_cannot_be_retried(house, client_id):
@@ -229,12 +230,34 @@ def test_a_message_whose_content_was_wiped_cannot_be_retried(house, client_id):
     house.execute("UPDATE messages SET status = 'failed'")
     house.execute("DELETE FROM message_contents")
     with house.sessions.begin() as session, pytest.raises(StatusConflictError, match="wiped"):
-        messages.retry(session, client_id, message_id)
+        messages.retry(session, house.intake, client_id, message_id)
 
 
 def test_another_clients_message_does_not_exist(house, client_id, add_client):
     message_id, stranger = house.accept(client_id), add_client(house, "stranger")
     with house.sessions() as session:
-        for act in (messages.get, messages.cancel, messages.retry):
+        for act in (messages.get, messages.cancel):
             with pytest.raises(NotFoundError):
                 act(session, stranger, message_id)
+        with pytest.raises(NotFoundError):
+            messages.retry(session, house.intake, stranger, message_id)
+
+
+def test_a_retry_while_mail_is_switched_off_sends_nothing_later_either(house, client_id):
+    message_id = house.accept(client_id)
+    house.execute("UPDATE messages SET status = 'failed', due_at = NULL")
+    with house.sessions.begin() as session:
+        messages.retry(session, replace(house.intake, is_mail_off=True), client_id, message_id)
+    assert house.message(message_id).status == "cancelled"
+    assert house.message(message_id).due_at is None
+
+
+def test_a_sensitive_message_whose_time_is_over_cannot_be_retried(house, client_id):
+    """A reset link is not sent once its token is dead."""
+    message_id = house.accept(client_id, expires_at=clock.now() + timedelta(hours=1))
+    with house.sessions.begin() as session:
+        message = session.get(Message, message_id)
+        message.status, message.is_sensitive = "uncertain", True
+        message.expires_at = clock.now() - timedelta(seconds=1)
+    with house.sessions.begin() as session, pytest.raises(StatusConflictError, match="expired"):
+        messages.retry(session, house.intake, client_id, message_id)

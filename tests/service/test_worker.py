@@ -1,6 +1,5 @@
 """What a worker makes of a leased message: each outcome becomes a status, an attempt and an event."""
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -15,36 +14,16 @@ from email_service.messages.service import LANES
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason, Suppression
 from tests.log_capture import captured_logs, parsed
+from tests.scripted_transport import ACCEPTED, DOWN, Scripted
 
 ADA = {"email": "ada@example.com", "name": "Ada"}
 RESET = {"template": "password-reset", "to": ADA, "variables": {"action_url": "https://app.example.com/reset?token=1"}}
-ACCEPTED = Report(outcome=Outcome.ACCEPTED, phase=Phase.FINAL, code=250, reply="queued")
 LOST = Report(outcome=Outcome.UNCERTAIN, phase=Phase.FINAL)
 NO_SUCH_USER = Report(
     outcome=Outcome.REFUSED, phase=Phase.RCPT, code=550, enhanced_code="5.1.1", reply="no such user here"
 )
 POLICY = Report(outcome=Outcome.REFUSED, phase=Phase.DATA, code=550, enhanced_code="5.7.1", reply="spam")
 GREYLISTED = Report(outcome=Outcome.RETRY_LATER, phase=Phase.RCPT, code=451, enhanced_code="4.7.1", reply="later")
-DOWN = Report(outcome=Outcome.RETRY_LATER, phase=Phase.CONNECT, reply="refused", is_transport_fault=True)
-
-
-@dataclass
-class Scripted:
-    """A transport that reports what it was told to, one report after the other, the last again and again."""
-
-    reports: list[Report | Exception]
-    name: str = "scripted"
-    parcels: list[Parcel] = field(default_factory=list)
-
-    def send(self, *, parcel: Parcel) -> Report:
-        self.parcels.append(parcel)
-        report = self.reports[min(len(self.parcels), len(self.reports)) - 1]
-        if isinstance(report, Exception):
-            raise report
-        return report
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 @pytest.fixture
@@ -287,3 +266,25 @@ def test_stopping_gives_back_what_was_not_begun(house, client_id, message_id):
     assert house.drain(transport).run(lambda: bool(transport.parcels)) == 1
     assert house.message(message_id).status == "sent"
     assert {house.message(each).status for each in waiting} == {"queued"}
+
+
+@pytest.mark.parametrize("trace", ["uncertain_count", "lost_lease_count"])
+def test_what_may_have_left_the_house_never_becomes_expired(house, client_id, trace):
+    """F10: `expired` says that nothing was ever sent."""
+    message_id = house.accept(client_id, expires_at=clock.now() + timedelta(hours=1))
+    house.execute(f"UPDATE messages SET status = 'deferred', {trace} = 1")
+    house.execute(update(Message).values(expires_at=database_now()))
+    transport = Scripted([ACCEPTED])
+    house.deliver(transport)
+    assert (house.message(message_id).status, transport.parcels) == ("uncertain", [])
+
+
+def test_a_copy_to_a_suppressed_address_is_held_back(house, client_id):
+    others = ({"email": "bob@example.com", "name": ""}, {"email": "eve@example.com", "name": ""})
+    message_id = house.accept(client_id, cc=others[:1], bcc=others[1:])
+    with house.sessions.begin() as session:
+        suppressions.suppress(session, "Eve@example.com", Reason.MANUAL)
+    transport = Scripted([ACCEPTED])
+    house.deliver(transport)
+    assert transport.parcels[0].others == ("bob@example.com",)
+    assert house.message(message_id).attempts[0].refused == {"eve@example.com": "suppressed"}

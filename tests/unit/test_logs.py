@@ -1,6 +1,7 @@
 """What a log line looks like, and what never stands in one."""
 
 import logging
+from uuid import UUID
 
 import pytest
 import structlog
@@ -29,8 +30,13 @@ def test_an_event_is_one_line_of_json_with_its_fields():
         lambda said: {"event": "event", "a": said},
         lambda said: {"event": "event", "a": [said]},
         lambda said: {"event": "event", "a": {"b": [(said,)]}},
+        lambda said: {"event": "event", "a": {said: 1}},
+        lambda said: {"event": "event", said: 1},
+        lambda said: {"event": "event", "a": ValueError(said)},
+        lambda said: {"event": "event", "a": {"b": {said}}},
+        lambda said: {"event": "event", "a": said.encode()},
     ],
-    ids=["event", "field", "list", "deep"],
+    ids=["event", "field", "list", "deep", "name below", "name", "exception", "set", "bytes"],
 )
 def test_no_secret_is_logged_wherever_it_stands(place, secret):
     """T27"""
@@ -38,6 +44,23 @@ def test_no_secret_is_logged_wherever_it_stands(place, secret):
         structlog.get_logger("x").info(**place(f"before {secret} after"))
     assert secret not in stream.getvalue()
     assert "before [hidden] after" in stream.getvalue()
+
+
+@pytest.mark.parametrize("around", ["{}.", "{}. Next", "a={}.", "{}.json", "x.{}", "header.{}.signature"])
+def test_a_token_beside_a_dot_is_hidden(around):
+    """T27"""
+    with captured_logs() as stream:
+        structlog.get_logger("x").info("event", about=around.format(TOKEN))
+    assert [line["about"] for line in parsed(stream)] == [around.format("[hidden]")]
+
+
+def test_an_object_is_masked_as_it_would_be_written():
+    """T27"""
+    with captured_logs() as stream:
+        structlog.get_logger("x").info("event", cause=OSError(ADDRESS), id=UUID(int=7), at=None, count=3)
+    [line] = parsed(stream)
+    assert (line["cause"], line["at"], line["count"]) == ("OSError('a***@e***.com')", None, 3)
+    assert str(UUID(int=7)) in line["id"]
 
 
 @pytest.mark.parametrize("around", ["{}", "<{}>", "'{}'", "to={},", "a={};b", "({})", "[{}]", "mailto:{}"])
@@ -87,11 +110,14 @@ def test_a_token_in_a_path_is_hidden(path):
 
 
 def test_ids_and_paths_stay_readable():
+    module = "email_service.a_module_with_a_name_of_more_than_forty_three_characters"
     path = "/v1/messages/01a1fbc4-d68b-733b-a40c-365c467afbcf/a_file_with_a_name_of_more_than_forty_characters.py"
     with captured_logs() as stream:
-        structlog.get_logger("x").info("event", path=path, request_id="01a1fbc4-d68b-733b-a40c-365c467afbcf")
+        structlog.get_logger("x").info(
+            "event", path=path, module=module, request_id="01a1fbc4-d68b-733b-a40c-365c467afbcf"
+        )
     [line] = parsed(stream)
-    assert line["path"] == path
+    assert (line["path"], line["module"]) == (path, module)
     assert line["request_id"] == "01a1fbc4-d68b-733b-a40c-365c467afbcf"
 
 

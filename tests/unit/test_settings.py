@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+import trustme
 
 from email_service.kernel.errors import SettingsError
 from email_service.settings import Expose, LogFormat, Mailbox, MailMode, Settings, load, resource
@@ -124,6 +125,19 @@ def test_every_mistake_is_named_at_once():
     )
     assert len(wrong) == 26
     assert wrong["SMTP_PORT"] == "write a whole number from 1 to 65535."
+
+
+@pytest.mark.parametrize(
+    "content", ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_a_file_without_certificates_is_a_mistake(tmp_path, content):
+    (tmp_path / "ca.pem").write_text(content)
+    assert "certificates" in mistakes(MAIL_CA_FILE=str(tmp_path / "ca.pem"))["MAIL_CA_FILE"]
+
+
+def test_a_file_with_a_certificate_is_taken(tmp_path):
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    assert read(MAIL_CA_FILE=str(tmp_path / "ca.pem")).mail_ca_file == tmp_path / "ca.pem"
 
 
 def test_no_mistake_repeats_what_was_written():

@@ -16,7 +16,7 @@ MOVES = {
     "queued": "sending scheduled suppressed cancelled expired",
     "deferred": "sending queued scheduled cancelled expired",
     "sending": "sent deferred uncertain bounced failed expired suppressed",
-    "uncertain": "sending queued sent expired",
+    "uncertain": "sending queued",
     "sent": "delivered bounced complained",
     "delivered": "bounced complained",
     "bounced": "queued",
