@@ -40,6 +40,8 @@ def answer(error: Exception) -> bytes:
     """The whole answer to what could not be read, or to what went wrong outside of the application; it is logged."""
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), HTTPStatus(500))
     request_id = str(new_id())
+    # This thread may have served somebody else's request before.
+    structlog.contextvars.clear_contextvars()
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("request.failed", request_id=request_id, exc_info=error)
     else:

@@ -1,7 +1,7 @@
 """Every error as `application/problem+json` (RFC 9457), with a stable code, JSON pointers and the request id.
 
-Knows how foreign exceptions (Werkzeug, webargs, Flask-Limiter, SQLAlchemy) map to our own; invents no sentence of its
-own where `kernel/errors` has one.
+Knows how foreign exceptions (Werkzeug, webargs, gunicorn, Flask-Limiter, SQLAlchemy) map to our own; invents no
+sentence of its own where `kernel/errors` has one.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import RateLimitExceeded
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
@@ -44,6 +45,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(OperationalError, _answer_database)
     app.register_error_handler(InterfaceError, _answer_database)
     app.register_error_handler(PoolTimeoutError, _answer_database)
+    app.register_error_handler(ParseException, _answer_chunks)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -76,6 +78,10 @@ def _answer_http(error: HTTPException) -> Response:
     if redirect := getattr(error, "new_url", None):
         response.headers["Location"] = redirect
     return response
+
+
+def _answer_chunks(_error: ParseException) -> Response:
+    return answer(BadRequestError("The body's chunks cannot be read (RFC 9112 7.1)."))
 
 
 def _answer_database(error: Exception) -> Response:

@@ -53,9 +53,7 @@ def test_a_thousand_slow_connections_to_one_process_stop_nobody(house):
         for _ in range(1100):
             stack.enter_context(_connected(web)).sendall(b"G")
         time.sleep(0.2)
-        begun_at = time.monotonic()
-        assert _is_well(web)
-        assert time.monotonic() - begun_at < 1
+        wait_until(lambda: _answers_within_a_second(web), 8)
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can narrow another process's limits")
@@ -94,9 +92,7 @@ def test_waiting_for_mail_that_never_comes_holds_up_nobody(house):
     for asker in askers:
         asker.start()
     time.sleep(0.5)
-    begun_at = time.monotonic()
-    assert _is_well(web)
-    assert time.monotonic() - begun_at < 1
+    wait_until(lambda: _answers_within_a_second(web), 5)
     for asker in askers:
         asker.join()
     assert sum(seconds > 7 for seconds in answered_after) == 2
@@ -142,6 +138,11 @@ def test_a_host_of_ipv6_is_listened_on_and_told_in_brackets(house):
 def _connected(web) -> socket.socket:
     host, port = web.url.removeprefix("http://").split(":")
     return socket.create_connection((host, int(port)), 10)
+
+
+def _answers_within_a_second(web) -> bool:
+    begun_at = time.monotonic()
+    return _is_well(web) and time.monotonic() - begun_at < 1
 
 
 def _is_well(web) -> bool:

@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack
 
 import pytest
+import structlog
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
@@ -138,10 +139,11 @@ def test_each_of_gunicorns_errors_has_an_answer_that_repeats_nothing(kind):
         return
     error = kind.__new__(kind)
     error.__dict__.update(dict.fromkeys(("info", "req", "method", "size", "hdr"), "ada@example.com"))
-    with captured_logs() as stream:
+    with captured_logs() as stream, structlog.contextvars.bound_contextvars(client="who came before"):
         written = refusals.answer(error)
     assert written.startswith(b"HTTP/1.1 ")
     assert b"application/problem+json" in written
     assert b"ada@example.com" not in written
     [line] = parsed(stream)
+    assert "client" not in line
     assert line["event"] in {"request.refused", "request.failed"}
