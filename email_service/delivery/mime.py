@@ -74,12 +74,6 @@ def build(letter: Letter) -> bytes:
     return head.to_bytes() + b"\r\n"
 
 
-def needs_smtputf8(letter: Letter) -> bool:
-    """Whether an address in the header has a local part that only SMTPUTF8 can carry (RFC 6531)."""
-    reply_to = (letter.reply_to,) if letter.reply_to else ()
-    return not all(mailbox.email.isascii() for mailbox in (letter.sender, letter.to, *letter.cc, *reply_to))
-
-
 def _head_fields(letter: Letter) -> list[str]:
     """The fields that say who, what and when, in the order that people expect them."""
     check_message_id("/message_id_header", letter.message_id_header)

@@ -15,7 +15,7 @@ class CapturedMail(Identified, Base):
 
     __tablename__ = "captured_mails"
 
-    message_id: Mapped[UUID] = mapped_column(index=True)
+    message_id: Mapped[UUID]
     recipients: Mapped[list[str]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))  # the one in `to` first
     subject: Mapped[str] = mapped_column(Text)
     html: Mapped[str] = mapped_column(Text)  # empty: the mail has no html part

@@ -23,7 +23,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('captured_mails', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_captured_mails_created_at'), ['created_at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_captured_mails_message_id'), ['message_id'], unique=False)
 
     op.create_table('clients',
     sa.Column('id', sa.Uuid(), nullable=False),
@@ -179,7 +178,6 @@ def downgrade() -> None:
     op.drop_table('suppressions')
     op.drop_table('clients')
     with op.batch_alter_table('captured_mails', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_captured_mails_message_id'))
         batch_op.drop_index(batch_op.f('ix_captured_mails_created_at'))
 
     op.drop_table('captured_mails')
