@@ -20,7 +20,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test lint check lock image-test clean
+.PHONY: help setup run test lint check lock image-test topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -57,6 +57,12 @@ lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
 
 image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
 	@tests/image/run.sh
+
+topology: setup ## run compose's topology as plain processes (ARGS="--port 8001 --broker amqp://...")
+	@$(BIN)/python bench/topology.py $(ARGS)
+
+chaos: setup ## send 10,000 messages while everything is killed at random (ARGS="--messages 2000")
+	@$(BIN)/python bench/chaos.py $(ARGS)
 
 clean: ## remove .venv and the caches; the data in var/ stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist .coverage .coverage.*

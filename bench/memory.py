@@ -1,102 +1,125 @@
-"""How much memory one web process and its runner take with 10,000 messages queued, and while they are delivered.
+"""How much memory a worker with 64 connections takes through 50,000 messages, and one process that does everything.
 
-.venv/bin/python bench/memory.py [--quick]
+.venv/bin/python bench/memory.py [--quick] [--part worker|single ...]
 """
 
 import argparse
 import json
-import threading
+import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from pathlib import Path
 
 import figures
+import fleet
 import load
 import processes
 import sink
 import stage
 
-CONNECTIONS = 4
-SLOW_REPLY_SECONDS = 2.0
+PARTS = ("worker", "single")
+CONNECTIONS = 64
+DELAY_SECONDS = 0.05  # of each reply, so that all connections are busy at the same time
+WORKER_MEGABYTES, SINGLE_MEGABYTES = 250, 200
 PATIENCE_SECONDS = 1800
-CLAIM_MEGABYTES = 200
 BODY = json.dumps({"template": "welcome", "to": "ada@example.com", "variables": stage.VARIABLES})
 
 
-@contextmanager
-def showing_progress(database: str) -> Iterator[None]:
-    """Says every few seconds how far the queue is, until the block ends."""
-    is_over = threading.Event()
-
-    def show() -> None:
-        while not is_over.wait(5):
-            counted = ", ".join(f"{number} {status}" for status, number in stage.count_by_status(database).items())
-            figures.tell(f"messages: {counted or 'none yet'}")
-
-    watcher = threading.Thread(target=show, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        watcher.join()
-        figures.clear()
+def watch(server: sink.Handle, process: subprocess.Popen[str], count: int) -> float:
+    """Print the size of the process at every tenth of the messages, and return its peak at the end."""
+    begun_at, next_share = time.monotonic(), 1
+    while (seen := int(server.ask("report")["messages"])) < count or next_share <= 10:
+        if process.poll() is not None or time.monotonic() > begun_at + PATIENCE_SECONDS:
+            raise RuntimeError(f"Only {seen} of {count} messages arrived.")
+        if seen >= count * next_share // 10:
+            peak, now = (processes.memory_megabytes(process.pid, each) for each in ("VmHWM", "VmRSS"))
+            print(f"{seen:6} delivered   RSS {now:6.1f} MB   peak {peak:6.1f} MB", flush=True)
+            next_share = seen * 10 // count + 1
+        figures.tell(f"delivered: {seen} of {count}")
+        time.sleep(0.2)
+    figures.clear()
+    return processes.memory_megabytes(process.pid, "VmHWM")
 
 
-def report(pid: int, moment: str) -> float:
-    """Print each process's peak so far, and its size with shared pages counted once; the peak of the web process."""
-    peaks, shares = [], []
-    for number, each in enumerate(processes.tree(pid)):
-        peaks.append(processes.memory_megabytes(each, "VmHWM"))
-        shares.append(processes.shared_megabytes(each))
-        name = "gunicorn's arbiter" if number == 0 else "web and runner"
-        print(f"{moment:18} {name:20} peak RSS {peaks[-1]:6.1f} MB   PSS now {shares[-1]:6.1f} MB")
-    print(f"{moment:18} {'together':20} peak RSS {sum(peaks):6.1f} MB   PSS now {sum(shares):6.1f} MB\n", flush=True)
-    return max(peaks[1:])
+def measure_worker(stack: ExitStack, place: Path, server: sink.Handle, count: int) -> None:
+    print(f"\nA Celery worker with {CONNECTIONS} connections on PostgreSQL, {count} messages, each reply 50 ms late")
+    database, broker = stack.enter_context(stage.postgres()), stack.enter_context(stage.redis())
+    house = fleet.Installation(place, database, server, {"CELERY_BROKER_URL": broker})
+    queued = stage.queue(database, count)
+    server.ask("reset")
+    server.ask(f"delay {DELAY_SECONDS}")
+    with fleet.Fleet(house, CONNECTIONS, [fleet.ALL_LANES]).working() as (worker,):
+        watch(server, worker, count)
+        house.wait_until_sent(count)
+        peak = processes.memory_megabytes(worker.pid, "VmHWM")
+        taken = server.ask("report")
+    house.check(queued)
+    server.ask("delay 0")
+    print(f"{taken['connections']} connections, {count / (taken['last_at'] - taken['first_at']):.0f}/s; none lost")
+    judge("the worker", peak, WORKER_MEGABYTES)
 
 
-def wait_until_sent(database: str, count: int) -> float:
-    """Seconds until every message is `sent`."""
-    begun_at = time.monotonic()
-    while stage.count_by_status(database) != {"sent": count}:
-        if time.monotonic() - begun_at > PATIENCE_SECONDS:
-            raise RuntimeError(f"Not all was sent in {PATIENCE_SECONDS} s: {stage.count_by_status(database)}.")
-        time.sleep(1)
-    return time.monotonic() - begun_at
+def measure_single(place: Path, server: sink.Handle, count: int) -> None:
+    """Messages come over HTTP while the mail server holds its breath; then all are delivered."""
+    print(f"\nemail-service run on SQLite, {count} messages over HTTP while the mail server is silent")
+    house = fleet.Installation(place, stage.sqlite(place), server, {"MAIL_TIMEOUT": "600"})
+    server.ask("hold")
+    server.ask("reset")
+    with house.serving(1) as (port, process):
+        figures.tell(f"posting {count} messages")
+        job = {
+            "name": "memory",
+            "port": port,
+            "path": "/v1/messages",
+            "body": BODY,
+            "api_key": house.api_key,
+            "status": 202,
+        }
+        load.post(**job, requests=count, connections=4)
+        report("queued", process.pid)
+        server.ask("go")
+        until = time.monotonic() + PATIENCE_SECONDS
+        while (seen := server.ask("report")["messages"]) < count and time.monotonic() < until:
+            figures.tell(f"delivered: {seen} of {count}")
+            time.sleep(1)
+        house.wait_until_sent(count)
+        judge("the web process and its runner", report("delivered", process.pid), SINGLE_MEGABYTES)
+
+
+def report(moment: str, arbiter: int) -> float:
+    """Print each process's peak, and its size with shared pages counted once; the highest peak but the arbiter's."""
+    figures.clear()
+    peaks = {}
+    for pid in processes.tree(arbiter):
+        peaks[pid] = processes.memory_megabytes(pid, "VmHWM")
+        name = "gunicorn's arbiter" if pid == arbiter else "web and runner"
+        print(
+            f"{moment:10} {name:20} peak RSS {peaks[pid]:6.1f} MB   PSS now {processes.shared_megabytes(pid):6.1f} MB"
+        )
+    return max(peak for pid, peak in peaks.items() if pid != arbiter)
+
+
+def judge(name: str, peak: float, most: int) -> None:
+    print(f"{name} peaked at {peak:.0f} MB; at most {most}: {'kept' if peak < most else 'BROKEN'}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds with 200 messages")
-    parser.add_argument("--messages", type=int, default=10_000, help="messages to queue (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="a smoke run with 1,000 and 200 messages")
+    parser.add_argument("--messages", type=int, default=50_000, help="messages for the worker (%(default)s)")
+    parser.add_argument("--posted", type=int, default=2_000, help="messages for the single process (%(default)s)")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this; may be given more than once")
     options = parser.parse_args()
-    count = 200 if options.quick else options.messages
+    count, posted = (1000, 200) if options.quick else (options.messages, options.posted)
     processes.end_politely_when_told()
-    figures.introduce(f"memory: email-service run on SQLite, {count} messages over {CONNECTIONS} connections")
+    figures.introduce("memory: the peak of each process, as the kernel saw it")
     with ExitStack() as stack:
         place = stack.enter_context(stage.folder())
-        database, server = stage.sqlite(place), stack.enter_context(sink.running(place))
-        variables = stage.environment(
-            database, MAIL_SERVER="127.0.0.1", MAIL_PORT=str(server.port), MAIL_USE_TLS="false", MAIL_TIMEOUT="120"
-        )
-        api_key = stage.prepare(place, variables)
-        server.ask(f"delay {SLOW_REPLY_SECONDS}")
-        port = processes.free_port()
-        process = stack.enter_context(processes.running(stage.run_command(port), folder=place, environment=variables))
-        processes.wait_for_port(port, process)
-        report(process.pid, "started")
-        job = {"name": "memory", "port": port, "path": "/v1/messages", "body": BODY, "api_key": api_key, "status": 202}
-        with showing_progress(database):
-            seen = load.post(**job, requests=count, connections=CONNECTIONS)
-        print(f"queued {count} in {seen['seconds']:.1f} s, {count / seen['seconds']:.0f}/s; the mail server is slow")
-        queued = report(process.pid, f"{count} queued")
-        server.ask("delay 0")
-        with showing_progress(database):
-            seconds = wait_until_sent(database, count)
-        print(f"delivered them in {seconds:.1f} s, {count / seconds:.0f}/s")
-        delivered = report(process.pid, f"{count} delivered")
-        verdict = "kept" if max(queued, delivered) < CLAIM_MEGABYTES else "BROKEN"
-        print(f"claim: under {CLAIM_MEGABYTES} MB for one web process and its runner: {verdict}")
+        server = stack.enter_context(sink.running(place))
+        if "worker" in (options.part or PARTS):
+            measure_worker(stack, place, server, count)
+        if "single" in (options.part or PARTS):
+            measure_single(place, server, posted)
 
 
 if __name__ == "__main__":

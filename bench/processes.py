@@ -38,7 +38,7 @@ def running(
         )
     try:
         yield process
-    except BaseException:
+    except BaseException:  # bare re-raise: nothing may be left running, whatever ended us
         print(f"\n{' '.join(command)} said:\n{_tail(log_path)}", file=sys.stderr)
         raise
     finally:
@@ -93,12 +93,12 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What the process and all living ones below it have used so far, in user and system mode."""
+    """What the process and all below it have used so far, in user and system mode; ended ones once they are reaped."""
     total = 0
     for each in tree(pid):
         with suppress(OSError):
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
+            total += sum(int(field) for field in fields[11:15])
     return total / _TICKS
 
 

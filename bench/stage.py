@@ -11,6 +11,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import figures
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
@@ -56,6 +59,18 @@ def postgres() -> Iterator[str]:
         yield database
 
 
+@contextmanager
+def redis() -> Iterator[str]:
+    """An empty database of a Redis that is found like PostgreSQL, by TEST_REDIS_URL first; flushed after."""
+    server = servers.find_redis()
+    url = server.url()
+    if url is None:
+        sys.exit(f"There is no Redis: {servers.HOW_TO_START[servers.REDIS]}.")
+    with servers.own_redis_database(url) as database:
+        print(f"Redis {server.origin}")
+        yield database
+
+
 def sqlite(place: Path) -> str:
     return f"sqlite:///{place / 'bench.db'}"
 
@@ -85,8 +100,8 @@ def prepare(place: Path, variables: Mapping[str, str]) -> str:
     return str(json.loads(created)["api_key"])
 
 
-def run_command(port: int) -> list[str]:
-    return [_PROGRAM, "run", "--port", str(port)]
+def command(*words: str) -> list[str]:
+    return [_PROGRAM, *words]
 
 
 def gunicorn_command(application: str, port: int, *, workers: int, threads: int) -> list[str]:
@@ -100,22 +115,32 @@ def gunicorn_command(application: str, port: int, *, workers: int, threads: int)
     # fmt: on
 
 
-def queue(database_url: str, count: int) -> None:
-    """Put `count` welcome messages into the outbox, as `POST /v1/messages` would."""
+def queue(database_url: str, count: int, **choices: Any) -> set[str]:
+    """Put `count` welcome messages into the outbox, as `POST /v1/messages/batch` would; their Message-IDs."""
     intake = messages.Intake(
         catalog=catalog.load(resource("templates") / "email"),
         sealer=Sealer(SECRET),
         default_sender=Mailbox(email=SENDER, name=""),
     )
     engine = orm.open_engine(database_url)
+    ids: set[str] = set()
     for start in range(0, count, _CHUNK):
+        figures.tell(f"queueing: {start} of {count}")
         with Session(engine) as session, session.begin():
             client_id = session.scalars(select(Client.id)).one()
-            for number in range(start, min(start + _CHUNK, count)):
-                to = Mailbox(email=f"reader{number}@example.com", name=f"Reader {number}")
-                submission = Submission(template="welcome", to=to, variables=VARIABLES)
-                messages.accept(session, intake, client_id, submission)
+            drafts = [
+                messages.prepare(intake, client_id, _welcome(number, choices))
+                for number in range(start, min(start + _CHUNK, count))
+            ]
+            messages.accept_all(session, intake, drafts)
+            ids |= {draft.row["message_id_header"].strip("<>") for draft in drafts}
     engine.dispose()
+    return ids
+
+
+def _welcome(number: int, choices: dict[str, Any]) -> Submission:
+    to = Mailbox(email=f"reader{number}@example.com", name=f"Reader {number}")
+    return Submission(template="welcome", to=to, variables=VARIABLES, **choices)
 
 
 def count_by_status(database_url: str) -> dict[str, int]:

@@ -1,26 +1,18 @@
 """The composition root: builds the application from its settings. Nothing else picks concrete classes."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
 
 from flask import Flask, Response
 from flask_cors import CORS
-from flask_mail import _Mail
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from email_service import extensions
+from email_service import engine, extensions
 from email_service.delivery import outbox
-from email_service.delivery.breaker import Breaker
-from email_service.delivery.capture_transport import CaptureTransport
-from email_service.delivery.drain import Drain
-from email_service.delivery.runner import LocalRunner
-from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
-from email_service.delivery.transport import Transport
-from email_service.delivery.worker import Worker
+from email_service.delivery import routes as explanations
+from email_service.delivery.breaker import find_outages
+from email_service.delivery.circumstances import Ways
 from email_service.docs_page import routes as docs_page
-from email_service.idempotency import service as idempotency
 from email_service.inbox import routes as inbox
 from email_service.kernel import logs, orm
 from email_service.kernel.crypto import Sealer
@@ -32,12 +24,13 @@ from email_service.rendering import routes as templates
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
 from email_service.settings import Expose, LogFormat, MailMode, Settings, load, resource
-from email_service.web import access, bodies, context, health, problems
+from email_service.suppressions import routes as suppressions
+from email_service.web import access, bodies, context, health, metrics, problems
 
-BREAKER_SECONDS = 30.0
-LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
 # A request waits this long for the store of the limits before it is counted in this process instead.
 _REDIS_OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+# A server that went without a word must not keep a thread for the minutes that TCP would wait.
+_POSTGRESQL_OPTIONS = {"connect_timeout": 5, "tcp_user_timeout": 20_000, "keepalives_idle": 20}
 _DOCUMENTATION = {
     "API_TITLE": "Email service",
     "API_VERSION": "v1",
@@ -61,60 +54,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     _register(app, settings)
     _harden(app, settings)
     return app
-
-
-def create_runner(app: Flask) -> LocalRunner:
-    """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
-    parts = context.parts_of(app)
-    settings = parts.get(Settings)
-    runner = LocalRunner(create_drain_factory(app), LANES, settings.delivery_threads, create_tidy(app))
-    parts.wake = runner.wake
-    return runner
-
-
-def create_drain_factory(app: Flask) -> Callable[[Sequence[str]], Drain]:
-    """How a thread gets its own drain; all drains of one process share one breaker."""
-    parts = context.parts_of(app)
-    settings, intake = parts.get(Settings), parts.get(Intake)
-    breaker = Breaker(BREAKER_SECONDS)
-
-    def make(lanes: Sequence[str]) -> Drain:
-        worker = Worker(
-            sessions=parts.sessions,
-            catalog=intake.catalog,
-            renderer=parts.get(Renderer),
-            sealer=intake.sealer,
-            transport=_make_transport(app, settings, parts),
-            default_sender=intake.default_sender,
-            retry_delays=settings.mail_retry_delays,
-        )
-        # While mail is switched off, what was queued before stays where it is.
-        served = () if intake.is_mail_off else lanes
-        return Drain(
-            worker=worker,
-            breaker=breaker,
-            lanes=served,
-            lease_seconds=settings.delivery_lease_seconds,
-            attempt_seconds=_attempt_seconds(settings),
-        )
-
-    return make
-
-
-def create_tidy(app: Flask) -> Callable[[], int]:
-    """The drain that forgets what protects nobody any more, in small batches; it says how much that was."""
-    parts = context.parts_of(app)
-
-    def tidy() -> int:
-        forgotten = 0
-        while True:
-            with parts.sessions.begin() as session:
-                batch = idempotency.forget_old(session)
-            forgotten += batch
-            if not batch:
-                return forgotten
-
-    return tidy
 
 
 def configure_logs(settings: Settings) -> None:
@@ -142,8 +81,13 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         # An error's text ends up in the log, where no name, tag or reference of anybody belongs. The number of threads
         # bounds the connections already; a pool with a bound of its own would only make one of them wait in vain.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True, "max_overflow": -1},
-        "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "hide_parameters": True,
+            "max_overflow": -1,
+            "json_deserializer": orm.read_json,
+            "connect_args": {} if settings.database_url.startswith("sqlite") else _POSTGRESQL_OPTIONS,
+        },
+        "RATELIMIT_STORAGE_URI": settings.redis_url or extensions.COUNTS_IN_PROCESS,
         "RATELIMIT_STORAGE_OPTIONS": _REDIS_OPTIONS if settings.redis_url else {},
         "MAIL_SERVER": settings.mail_server or "127.0.0.1",
         "MAIL_PORT": settings.mail_port,
@@ -178,11 +122,19 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         sealer=Sealer(settings.secret_key, settings.secret_key_fallbacks),
         default_sender=Mailbox(email=settings.sender.email, name=settings.sender.name),
         is_mail_off=settings.mail_mode is MailMode.OFF,
+        override_lanes=settings.suppression_override_lanes,
     )
     parts = context.Parts(sessions, glances, context.wake_nobody)
     broker = settings.celery_broker_url
-    probes = health.Probes(outbox.oldest_due_seconds, partial(health.answers, broker) if broker else None)
-    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, probes)
+    routes = engine.find_routes(settings)
+    probes = health.Probes(
+        oldest_due_seconds=_find_oldest_due,
+        routes=[route.name for route in routes],
+        outages=_tell_outages,
+        broker_answers=partial(health.answers, broker) if broker else None,
+    )
+    ways = Ways(routes=routes, default_sender=intake.default_sender, is_mail_off=intake.is_mail_off)
+    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
     return parts
 
 
@@ -192,9 +144,10 @@ def _register(app: Flask, settings: Settings) -> None:
         return
     extensions.internal_api.init_app(app)
     extensions.internal_api.spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
-    for blueprint in (messages.blueprint, templates.blueprint):
+    for blueprint in (messages.blueprint, explanations.blueprint, templates.blueprint, suppressions.blueprint):
         extensions.internal_api.register_blueprint(blueprint)
     app.register_blueprint(docs_page.blueprint)
+    app.register_blueprint(metrics.blueprint)
     if settings.mail_mode is MailMode.CAPTURE:
         app.register_blueprint(inbox.blueprint)
 
@@ -215,17 +168,10 @@ def _add_security_headers(response: Response) -> Response:
     return response
 
 
-def _make_transport(app: Flask, settings: Settings, parts: context.Parts) -> Transport:
-    if settings.mail_mode is not MailMode.SMTP:
-        return CaptureTransport(parts.sessions)
-    limits = SmtpLimits(
-        timeout_seconds=settings.mail_timeout,
-        connection_max_messages=settings.mail_max_emails,
-        attempt_max_seconds=_attempt_seconds(settings),
-    )
-    return SmtpTransport(cast("_Mail", app.extensions["mail"]), limits, settings.mail_ca_file)
+def _find_oldest_due(session: Session) -> dict[str, float | None]:
+    return {lane: outbox.oldest_due_seconds(session, lane) for lane in LANES}
 
 
-def _attempt_seconds(settings: Settings) -> float:
-    # An attempt that outlived its lease would meet the next worker's attempt at the same message.
-    return min(SmtpLimits().attempt_max_seconds, settings.delivery_lease_seconds * LEASE_SHARE)
+def _tell_outages(session: Session) -> dict[str, str]:
+    outages = find_outages(session)
+    return {route: f"down, {max(0.0, outage.seconds_left):.0f} s until a probe" for route, outage in outages.items()}

@@ -12,7 +12,7 @@ from email_service.settings import Settings
 
 SWEEP_SECONDS = 1.0
 _SOCKET_SECONDS = 1.0
-_TIDY = {"task": tasks.TIDY, "schedule": 600.0, "options": {"queue": LANES[-1], "expires": 300.0}}
+_TIDY = {"task": tasks.TIDY, "schedule": 60.0, "options": {"queue": LANES[-1], "expires": 30.0}}
 
 
 def create_celery(settings: Settings) -> Celery:
@@ -33,6 +33,7 @@ def create_celery(settings: Settings) -> Celery:
         worker_hijack_root_logger=False,
         worker_soft_shutdown_timeout=30.0,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # for good: meanwhile the worker looks for what is due by itself
         broker_connection_timeout=_SOCKET_SECONDS,
         broker_transport_options=_transport_options(is_redis=is_redis),
         beat_schedule={**{f"sweep-{lane}": _sweep(lane) for lane in LANES}, "tidy": _TIDY},

@@ -9,6 +9,7 @@ from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from marshmallow import Schema, fields
 
+from email_service.kernel.moving_window import ProcessStorage
 from email_service.kernel.orm import Base
 
 
@@ -49,12 +50,22 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest has no types
         self.spec.components.response("DEFAULT_ERROR", described, lazy=True)
 
 
+class CalledLimiter(Limiter):
+    """Flask-Limiter that looks at a request only where `web.limits` asks it to: there are no limits of whole views."""
+
+    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if not in_middleware:
+            super()._check_request_limit(callable_name, in_middleware)
+
+
 # Our models stand on a plain declarative base; Flask-SQLAlchemy keeps the engine and shows Flask-Migrate the tables.
 db = SQLAlchemy(metadata=Base.metadata)
 migrate = Migrate()
 mail = Mail()
 # Every limit names its own key; a key function is asked for all the same. A breach counts in all limits of a request.
-limiter = Limiter(
+limiter = CalledLimiter(
     key_func=lambda: "everybody", strategy="moving-window", in_memory_fallback_enabled=True, fail_on_first_breach=False
 )
+# Where each process counts for itself; importing the class is what makes the scheme known.
+COUNTS_IN_PROCESS = f"{ProcessStorage.STORAGE_SCHEME[0]}://"
 internal_api = Api()

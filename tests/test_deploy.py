@@ -38,16 +38,17 @@ def seconds(span: str) -> int:
     return sum(int(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in re.findall(r"(\d+)([smh])", span))
 
 
-def parse(words: list[str]) -> None:
-    """Read a command line as `email-service` would, without running it; a mistake raises."""
+def parse(words: list[str]) -> str:
+    """The name of the command, read as `email-service` would, without running it; a mistake raises."""
     with commands.make_context("email-service", list(words)) as context:
         name, command, arguments = commands.resolve_command(context, [*context._protected_args, *context.args])
         assert command is not None
         command.make_context(name, arguments, parent=context)
+    return name
 
 
 def test_the_processes_of_the_distributed_shape_are_there():
-    assert set(OURS) == {"migrate", "web", "worker", "beat"}
+    assert set(OURS) == {"migrate", "web", "worker-token", "worker", "beat"}
     assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
 
 
@@ -60,13 +61,14 @@ def test_every_variable_of_a_service_is_a_setting(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_of_a_service_exists(name):
-    parse([str(word) for word in OURS[name]["command"]])
+    words = [str(word) for word in OURS[name]["command"]]
+    assert parse(words) == words[0]
 
 
 def test_the_images_own_command_exists_and_is_what_the_entrypoint_runs():
     (entrypoint,), (command,) = instructions("ENTRYPOINT"), instructions("CMD")
     assert json.loads(entrypoint) == ["tini", "--", "email-service"]
-    parse(json.loads(command))
+    assert parse(json.loads(command)) == json.loads(command)[0]
 
 
 def test_a_command_that_does_not_exist_is_noticed():
@@ -107,14 +109,14 @@ def test_every_service_is_hardened(name):
     assert service["healthcheck"] if name != "web" else instructions("HEALTHCHECK")
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+@pytest.mark.parametrize("name", ["web", "worker", "worker-token", "beat"])
 def test_a_stop_leaves_time_to_finish_what_is_in_flight(name):
     """F15"""
     assert seconds(OURS[name]["stop_grace_period"]) > server.GRACEFUL_SECONDS
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+@pytest.mark.parametrize("name", ["web", "worker", "worker-token", "beat"])
 def test_nothing_starts_before_the_database_is_migrated(name):
     conditions = {other: after["condition"] for other, after in OURS[name]["depends_on"].items()}
     assert conditions["migrate"] == "service_completed_successfully"

@@ -19,15 +19,17 @@ import pytest
 from documents import Page, Truth
 from werkzeug.serving import make_server
 
-from email_service.app import create_app, create_runner
+from email_service.app import create_app
 from email_service.cli import serve
 from email_service.cli.main import commands
 from email_service.clients import service as clients
+from email_service.delivery.explanation import Reason
+from email_service.engine import create_runner
 from email_service.kernel.errors import ServiceError
 from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
 from email_service.rendering import catalog
-from email_service.settings import Settings, load
+from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +86,9 @@ def names() -> frozenset[str]:
     for name, declared in Settings.__dataclass_fields__.items():
         if isinstance(variable := declared.metadata.get("variable"), Variable):
             found |= {name.upper(), variable.alias or name.upper()}
+    found |= {
+        mail_routes.variable(route, suffix) for route in ("ses", "news", "backup") for suffix in mail_routes.VARIABLES
+    }
     for path in FILES:
         if re.fullmatch(r"Makefile|Dockerfile|compose\.yaml|tests/servers\.py|tests/image/.+|bench/\w+\.py", path):
             found |= set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", (ROOT / path).read_text(encoding="utf-8")))
@@ -132,7 +137,7 @@ def ask(service, words: list[str], message_id: str | None):
     assert call.url.startswith(LOCAL)
     path = call.url.removeprefix(LOCAL)
     if message_id and message_id in path:
-        bring_about(service, UUID(message_id), path.rpartition("/")[2])
+        bring_about(service, UUID(message_id), path.rpartition("/")[2] if call.method != "PATCH" else "reschedule")
     return service.app.test_client().open(
         path,
         method=call.method or ("GET" if call.body is None else "POST"),
@@ -146,8 +151,9 @@ def bring_about(service, message_id: UUID, call: str) -> None:
     for _ in range(100):
         with service.sessions.begin() as session:
             message = session.get(Message, message_id)
-            if message.status in FINAL:
-                message.status = {"cancel": Status.SCHEDULED, "retry": Status.FAILED}.get(call, message.status)
+            if message.status in {*FINAL, Status.SCHEDULED}:
+                before = {"cancel": Status.SCHEDULED, "reschedule": Status.SCHEDULED, "retry": Status.FAILED}
+                message.status = before.get(call, message.status)
                 return
         time.sleep(0.1)
     pytest.fail("The message was not delivered within ten seconds.")
@@ -264,7 +270,7 @@ def test_every_call_of_the_service_is_on_the_page_about_the_api(truth):
 
 def test_every_template_status_and_scope_is_named():
     api, rows = BY_PATH["docs/api.md"], re.findall(r"(?m)^\| `([a-z]+)` \|", BY_PATH["docs/concepts.md"].text)
-    assert documents.missing(TEMPLATES | set(clients.SCOPES), api) == set()
+    assert documents.missing(TEMPLATES | set(clients.SCOPES) | {reason.value for reason in Reason}, api) == set()
     assert documents.missing(TEMPLATES, BY_PATH["README.md"]) == set()
     assert documents.missing({"welcome", "invented"}, api) == {"invented"}
     assert rows == [status.value for status in Status]

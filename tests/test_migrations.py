@@ -89,6 +89,29 @@ def test_the_way_back_leaves_nothing_and_the_way_forth_works_again(house):
     assert house.execute("SELECT count(*) FROM clients") == [(0,)]
 
 
+def test_messages_of_before_are_found_by_their_tags(house):
+    with house.app.app_context():
+        flask_migrate.upgrade(revision="0001")
+    house.add_client()
+    columns = {"status": "sent", "tags": '["a", "b", "a"]', "cc": "[]", "bcc": "[]", "headers": "{}", "metadata": "{}"}
+    columns |= dict.fromkeys(("lane", "template", "template_version", "message_id_header"), "x")
+    columns |= dict.fromkeys(("recipient_email", "recipient_name"), "x")
+    columns |= dict.fromkeys(("attempt_count", "uncertain_count", "lost_lease_count"), 0)
+    columns |= {"is_sensitive": False} | dict.fromkeys(("created_at", "round_began_at"), "2026-01-01 00:00:00.000000")
+    house.execute(
+        f"INSERT INTO messages (id, client_id, {', '.join(columns)})"
+        f" SELECT id, id, {', '.join(f':{name}' for name in columns)} FROM clients",
+        **columns,
+    )
+    migrate(house)
+    assert house.execute(
+        "SELECT tag FROM message_tags JOIN clients ON message_id = id AND client_id = id ORDER BY tag"
+    ) == [
+        ("a",),
+        ("b",),
+    ]
+
+
 def test_the_revisions_are_one_line(house):
     """Two heads would make `migrate` refuse to choose."""
     script = ScriptDirectory(str(resource("migrations")))

@@ -7,12 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
+from css_inline import CSSInliner
 
 from email_service.kernel.errors import InvalidInputError
 from email_service.rendering import catalog, checks
 from email_service.rendering.renderer import Renderer
-from email_service.rendering.variables import Brand
+from email_service.rendering.sandbox import Sandbox
+from email_service.rendering.variables import Brand, unlink
 
 FOLDER = Path(__file__).parents[1] / "templates" / "email"
 CATALOG = catalog.load(FOLDER)
@@ -103,6 +106,26 @@ def test_each_template_is_sound_with_whatever_its_schema_lets_in(name, case, bra
     assert "49" not in found.subject
     assert len(found.html.encode()) < 60_000
     assert found.subject.isprintable()
+
+
+@pytest.mark.parametrize("brand", [PLAIN, FULL], ids=["plain", "full"])
+@pytest.mark.parametrize("case", ["sample", "required", "longest", "hostile"])
+@pytest.mark.parametrize("name", CATALOG.names())
+def test_each_html_is_what_css_inline_makes_of_what_plain_jinja_writes(name, case, brand):
+    """The styles are in the templates before any message is; a browser must not see that."""
+    template, variables, fixed = CATALOG.get(name), cases(name)[case], {"brand": brand.as_variables()}
+    inliner = CSSInliner(load_remote_stylesheets=False, extra_css=(FOLDER / "_layout" / "style.css").read_text())
+    renderer = Renderer(FOLDER, CATALOG, brand)
+    for locale in template.locales:
+        found = renderer.render(name, variables, locale)
+        assert found.html.startswith("<!doctype html>\n"), "css-inline had to parse it"
+        context = unlink(variables, template.variables_schema) | fixed | {"locale": locale}
+        plain, plain_text = (
+            Sandbox(FOLDER).get_template(path).render(context | {"subject": unlink(found.subject, {})})
+            for path in template.parts(locale)[1:]
+        )
+        assert pages.read(found.html) == pages.read(inliner.inline(plain))
+        assert found.text == plain_text
 
 
 @pytest.mark.parametrize("name", CATALOG.names())

@@ -6,6 +6,10 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from email_service.cli.client import client
+from email_service.cli.dkim import dkim
+from email_service.cli.health import health
+from email_service.cli.purge import purge
+from email_service.cli.requeue import requeue
 from email_service.cli.send import send
 from email_service.cli.serve import beat, migrate, run, worker
 from email_service.cli.template import template
@@ -18,7 +22,7 @@ def commands() -> None:
     """Self-hosted transactional email: templated messages in over HTTP, mail out over SMTP."""
 
 
-for command in (run, migrate, worker, beat, client, template, send):
+for command in (run, migrate, worker, beat, client, template, send, purge, dkim, requeue, health):
     commands.add_command(command)
 
 

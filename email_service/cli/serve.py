@@ -1,32 +1,40 @@
 """`email-service run`, `migrate`, `worker` and `beat`: the processes of the service."""
 
+import os
 import signal
 import socket
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import click
 import flask_migrate
 import structlog
 from celery.apps.beat import Beat
-from celery.beat import Service
+from celery.beat import Scheduler, Service
 from celery.exceptions import SecurityWarning
+from celery.signals import setup_logging
 from flask import Flask
 from sqlalchemy import select
 
-from email_service.app import configure_logs, create_app, create_drain_factory, create_tidy
+from email_service.app import configure_logs, create_app
 from email_service.celery_app import create_celery
-from email_service.cli import house
+from email_service.cli import health, house
 from email_service.cli.server import Server
 from email_service.clients import service as clients
 from email_service.clients.models import Client
 from email_service.delivery import tasks
+from email_service.delivery.runner import STOP_SECONDS, LocalRunner
+from email_service.engine import create_dispatcher, create_tidy
 from email_service.extensions import db
+from email_service.kernel.heartbeat import Heartbeat
 from email_service.messages.service import LANES
 from email_service.settings import MailMode, Settings, load
 
 _log = structlog.get_logger(__name__)
 
+BACKGROUND_NICENESS = 10
 DEVELOPMENT_CLIENT = "development"
 _FIRST_MESSAGE = '{"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}'
 
@@ -60,31 +68,46 @@ def migrate() -> None:
 
 @click.command()
 @click.option("--lanes", default=",".join(LANES), show_default=True, help="Which lanes to serve, comma-separated.")
-@click.option("--concurrency", type=click.IntRange(1, 64), help="Threads; DELIVERY_THREADS if left out.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 128), help="Connections of each mail route; DELIVERY_THREADS if left out."
+)
 def worker(lanes: str, concurrency: int | None) -> None:
-    """Deliver what is due, woken through the broker (CELERY_BROKER_URL)."""
+    """Deliver what is due, woken through the broker (CELERY_BROKER_URL) or by a look every second."""
     settings = load()
     celery = create_celery(settings)
     unknown = set(lanes.split(",")) - set(LANES)
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
     configure_logs(settings)
+    # Whoever listens to this signal has set the logs up; else Celery would raise the level to WARNING.
+    setup_logging.connect(_keep_logs, weak=False)
     app = create_app(settings)
-    threads = concurrency or settings.delivery_threads
-    tasks.register(celery, create_drain_factory(app), create_tidy(app), lanes.split(","), threads)
+    served = [lane for lane in LANES if lane in lanes.split(",")]
+    if LANES[0] not in served:
+        # Where CPU is short, requests and the workers that serve tokens come first.
+        os.nice(BACKGROUND_NICENESS)
+    heartbeat = Heartbeat(health.WORKER)
+    runner = LocalRunner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served)
+    tasks.register(celery, wake=runner.wake, tidy=create_tidy(app), ask_to_stop=runner.ask_to_stop)
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    _log.info("worker.starting", lanes=lanes)
     # Not `worker_main`, which forgets the exit code of a worker that could not go on.
-    _log.info("worker.starting", lanes=lanes, threads=threads)
     process = celery.Worker(
         quiet=True,
         pool_cls="threads",
-        concurrency=threads,
-        queues=lanes,
+        # One for wake-ups, which take no time, and one for tidying; the sending is done by threads of our own.
+        concurrency=2,
+        queues=",".join(served),
         without_gossip=True,
         without_mingle=True,
     )
-    process.start()
+    runner.start()
+    try:
+        process.start()
+    finally:
+        runner.stop(STOP_SECONDS)
+        heartbeat.end()
     sys.exit(process.exitcode)
 
 
@@ -94,8 +117,28 @@ def beat() -> None:
     settings = load()
     celery = create_celery(settings)
     configure_logs(settings)
-    # The schedule is in the code, so nothing needs to be remembered in a file.
-    _Beat(app=celery, scheduler_cls="celery.beat:Scheduler", loglevel=settings.log_level, quiet=True).run()
+    heartbeat = Heartbeat(health.BEAT)
+    _PulsingScheduler.pulse = staticmethod(heartbeat.beat)
+    try:
+        scheduler = f"{__name__}:{_PulsingScheduler.__name__}"
+        _Beat(app=celery, scheduler_cls=scheduler, loglevel=settings.log_level, quiet=True).run()
+    finally:
+        heartbeat.end()
+
+
+def _keep_logs(**_: object) -> None:
+    """The logs are as `configure_logs` made them."""
+
+
+class _PulsingScheduler(Scheduler):
+    """Gives a sign of life with each turn; its schedule is in the code, so nothing is remembered in a file."""
+
+    pulse: Callable[[], None]
+
+    def tick(self, *arguments: Any, **options: Any) -> float:
+        self.pulse()
+        seconds: float = super().tick(*arguments, **options)
+        return seconds
 
 
 class _Beat(Beat):
@@ -135,7 +178,8 @@ def _greet(url: str, settings: Settings, api_key: str | None) -> None:
     if settings.mail_mode is MailMode.CAPTURE:
         lines.append(f"  captured mail       {url}/inbox   (no MAIL_SERVER is set, so nothing is really sent)")
     elif settings.mail_mode is MailMode.SMTP:
-        lines.append(f"  mail leaves through {settings.mail_server}:{settings.mail_port}")
+        ways = ", ".join(f"{route.server}:{route.port}" for route in settings.mail_routes)
+        lines.append(f"  mail leaves through {ways}")
     else:
         lines.append("  mail is switched off (MAIL_ENABLED=false): messages are recorded, none is sent")
     if api_key:

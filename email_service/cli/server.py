@@ -7,10 +7,11 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from email_service.app import configure_logs, create_app, create_runner
+from email_service.app import configure_logs, create_app
 from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
 from email_service.cli.patient_worker import PatientWorker
+from email_service.engine import create_runner
 from email_service.settings import Settings
 
 # Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.

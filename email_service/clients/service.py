@@ -4,24 +4,41 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from email_service.clients.models import ApiKey, Client
 from email_service.kernel import clock, crypto
 from email_service.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnauthenticatedError
+from email_service.kernel.orm import table_of
 from email_service.settings import values
 
-SCOPES = ("messages:send", "messages:read", "templates:read")
+SCOPES = ("messages:send", "messages:read", "templates:read", "suppressions:read", "suppressions:write")
 ROTATION_OVERLAP = timedelta(hours=24)
 
 _KEY_FORM = re.compile(r"esk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 # `last_used_at` is for people; writing it on every call would make each call a write on one hot row.
-_LAST_USED_PRECISION = timedelta(minutes=1)
+LAST_USED_PRECISION = timedelta(minutes=1)
 _RATE_LIMIT_LENGTH = 100
+_KEYS, _CLIENTS = table_of(ApiKey), table_of(Client)
+_KEY = (
+    select(
+        ApiKey.id,
+        ApiKey.client_id,
+        ApiKey.secret_hash,
+        ApiKey.expires_at,
+        ApiKey.last_used_at,
+        func.coalesce(ApiKey.revoked_at, Client.revoked_at).label("revoked_at"),
+        Client.name,
+        Client.scopes,
+        Client.rate_limit,
+    )
+    .join(Client, Client.id == ApiKey.client_id)
+    .where(ApiKey.public_id == bindparam("public_id"))
+)
 _NO_SUCH_KEY_HASH = crypto.hash_secret("no key has this secret")
 
 
@@ -29,6 +46,7 @@ _NO_SUCH_KEY_HASH = crypto.hash_secret("no key has this secret")
 class Caller:
     """Who is calling, detached from the database."""
 
+    key_id: UUID
     client_id: UUID
     name: str
     scopes: frozenset[str]
@@ -97,27 +115,32 @@ def authenticate(session: Session, presented: str) -> Caller:
     """
     form = _KEY_FORM.fullmatch(presented)
     public_id, secret = form.groups() if form else ("", "")
-    key = session.scalar(
-        select(ApiKey).options(joinedload(ApiKey.client, innerjoin=True)).where(ApiKey.public_id == public_id)
-    )
+    key = session.execute(_KEY, {"public_id": public_id}).one_or_none()
     is_right = crypto.matches(secret, key.secret_hash if key else _NO_SUCH_KEY_HASH)
-    if key is None or not is_right or not _is_live(key):
-        raise UnauthenticatedError
-    _note_use(session, key)
-    client = key.client
-    return Caller(client.id, client.name, frozenset(client.scopes), client.rate_limit)
-
-
-def _is_live(key: ApiKey) -> bool:
-    is_over = key.expires_at is not None and key.expires_at <= clock.now()
-    return not (is_over or key.revoked_at or key.client.revoked_at)
-
-
-def _note_use(session: Session, key: ApiKey) -> None:
     now = clock.now()
-    if key.last_used_at is None or key.last_used_at < now - _LAST_USED_PRECISION:
+    if key is None or not is_right or key.revoked_at or (key.expires_at is not None and key.expires_at <= now):
+        raise UnauthenticatedError
+    if key.last_used_at is None or key.last_used_at < now - LAST_USED_PRECISION:
         statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
         session.execute(statement, execution_options={"synchronize_session": False})
+    return Caller(key.id, key.client_id, key.name, frozenset(key.scopes), key.rate_limit)
+
+
+def is_live(session: Session, key_id: UUID) -> bool:
+    """Whether the key, whose secret was compared before, still opens anything."""
+    live = select(_KEYS.c.id).select_from(live_keys()).where(_KEYS.c.id == key_id, still_live(clock.now()))
+    return session.execute(live).first() is not None
+
+
+def live_keys() -> FromClause:
+    """Keys and their clients, for a statement that asks more than whether a key is live; see `still_live`."""
+    return _KEYS.join(_CLIENTS, _CLIENTS.c.id == _KEYS.c.client_id)
+
+
+def still_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """What holds of a key of `live_keys` that opens something at this time."""
+    is_in_time = or_(_KEYS.c.expires_at.is_(None), _KEYS.c.expires_at > now)
+    return and_(_KEYS.c.revoked_at.is_(None), _CLIENTS.c.revoked_at.is_(None), is_in_time)
 
 
 def _add_key(session: Session, client: Client) -> str:

@@ -1,32 +1,131 @@
-"""Stops a process from knocking at a mail server that lets nobody in. Knows one transport and this process only."""
+"""Keeps all workers from knocking at a mail server that lets nobody in, and lets one of them try again after a while.
+
+The truth is a row for each route that is down; each process remembers what it last read. Knows routes by name only.
+"""
 
 import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 
+import structlog
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from email_service.delivery.models import RouteBreaker
 from email_service.kernel import clock
+from email_service.kernel.orm import database_now
+
+PAUSE_SECONDS = 30.0
+PROBE_SECONDS = 60.0  # a prober that says nothing for so long has died
+
+_log = structlog.get_logger(__name__)
 
 
-class Breaker:
-    """Closed while mail flows; open for a while after the transport itself failed (connect, TLS, AUTH)."""
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """One route that is down, as its row says."""
 
-    def __init__(self, pause_seconds: float) -> None:
-        self._pause_seconds = pause_seconds
-        self._open_until = 0.0
+    reason: str
+    failure_count: int
+    seconds_left: float  # until a probe may knock; not above 0: now
+
+
+class Breakers:
+    """The breakers of all routes, as one process knows them; a route without an outage is closed, mail flows."""
+
+    def __init__(self, sessions: sessionmaker[Session]) -> None:
+        self._sessions = sessions
+        self._ends_at_seconds: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def is_open(self) -> bool:
-        """Whether to leave the transport alone for now."""
-        return clock.monotonic_seconds() < self._open_until
+    def is_closed(self, route: str) -> bool:
+        """Whether mail flows over the route."""
+        return route not in self._ends_at_seconds
 
-    def trip(self) -> bool:
-        """Open it; whether it was closed before, so that only one of many failures is announced."""
-        with self._lock:
-            was_closed = not self.is_open()
-            self._open_until = clock.monotonic_seconds() + self._pause_seconds
-            return was_closed
+    def is_open(self, route: str) -> bool:
+        """Whether even a probe would be too early."""
+        return clock.monotonic_seconds() < self._ends_at_seconds.get(route, 0.0)
 
-    def reset(self) -> bool:
-        """Close it; whether it was open or had been, so that only the recovery is announced."""
+    def seconds_left(self, routes: Iterable[str]) -> float:
+        """How long until the first of these routes may be tried, at least a second."""
+        now = clock.monotonic_seconds()
+        return max(1.0, min((self._ends_at_seconds.get(route, now) - now for route in routes), default=1.0))
+
+    def trip(self, route: str, reason: str) -> None:
+        """The route let nobody in: nobody knocks for a while, in any process."""
         with self._lock:
-            had_tripped = self._open_until > 0
-            self._open_until = 0.0
-            return had_tripped
+            was_closed = self.is_closed(route)
+            self._ends_at_seconds[route] = clock.monotonic_seconds() + PAUSE_SECONDS
+        if was_closed:
+            _log.error("route.down", route=route, reason=reason, pause_seconds=PAUSE_SECONDS)
+        self._write(lambda session: _write_outage(session, route, reason))
+
+    def reset(self, route: str) -> None:
+        """Mail flows over the route (again)."""
+        if self.is_closed(route):
+            return
+        with self._lock:
+            self._ends_at_seconds.pop(route, None)
+        _log.info("route.up", route=route)
+        self._write(lambda session: session.execute(delete(RouteBreaker).where(RouteBreaker.route == route)))
+
+    def refresh(self, session: Session) -> None:
+        """Learn what other processes found out."""
+        now = clock.monotonic_seconds()
+        known = {route: now + outage.seconds_left for route, outage in find_outages(session).items()}
+        with self._lock:
+            self._ends_at_seconds = known
+
+    def take_probe(self, session: Session, route: str) -> bool:
+        """Whether this process is the one that may try the route with one message now."""
+        taken = session.execute(
+            update(RouteBreaker)
+            .where(
+                RouteBreaker.route == route,
+                RouteBreaker.open_until <= database_now(),
+                or_(RouteBreaker.probe_until.is_(None), RouteBreaker.probe_until <= database_now()),
+            )
+            .values(probe_until=database_now(timedelta(seconds=PROBE_SECONDS)))
+            .returning(RouteBreaker.route),
+            execution_options={"synchronize_session": False},
+        )
+        return taken.first() is not None
+
+    def _write(self, act: Callable[[Session], object]) -> None:
+        try:
+            with self._sessions.begin() as session:
+                act(session)
+        except SQLAlchemyError as error:
+            # This process knows; the others find out by themselves.
+            _log.warning("breaker.not_shared", error=type(error).__name__)
+
+
+def find_outages(session: Session) -> Mapping[str, Outage]:
+    """The routes that are down, by name."""
+    rows = session.execute(
+        select(
+            RouteBreaker.route, RouteBreaker.reason, RouteBreaker.failure_count, RouteBreaker.open_until, database_now()
+        )
+    )
+    return {
+        route: Outage(reason, failure_count, (open_until - now).total_seconds())
+        for route, reason, failure_count, open_until, now in rows
+    }
+
+
+def _write_outage(session: Session, route: str, reason: str) -> None:
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    open_until = database_now(timedelta(seconds=PAUSE_SECONDS))
+    statement = insert(RouteBreaker).values(
+        route=route, reason=reason, tripped_at=database_now(), failure_count=1, open_until=open_until, probe_until=None
+    )
+    renewed = {
+        "reason": reason,
+        "failure_count": RouteBreaker.failure_count + 1,
+        "open_until": open_until,
+        "probe_until": None,
+    }
+    session.execute(statement.on_conflict_do_update(index_elements=["route"], set_=renewed))

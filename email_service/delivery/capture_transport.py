@@ -1,11 +1,12 @@
 """The way out that leads nowhere: keeps each parcel in the database, for the inbox. Knows no network."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from email_service.delivery.transport import Outcome, Parcel, Phase, Report
+from email_service.delivery.transport import Outcome, Parcel, Phase, Report, nothing_upcoming
 from email_service.inbox import service as inbox
 
 
@@ -17,7 +18,7 @@ class CaptureTransport:
     def __init__(self, sessions: sessionmaker[Session]) -> None:
         self._sessions = sessions
 
-    def send(self, *, parcel: Parcel) -> Report:
+    def send(self, *, parcel: Parcel, upcoming: Callable[[], Parcel | None] = nothing_upcoming) -> Report:  # noqa: ARG002 - no wait to fill
         """Keep the parcel. A database that refuses it is a fault of this transport, like a server that is down."""
         try:
             with self._sessions.begin() as session:

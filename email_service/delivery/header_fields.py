@@ -22,6 +22,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def field(name: str, chunks: Iterable[str]) -> str:
     """One field, folded between chunks (RFC 5322 2.2.3), with its line end; a chunk brings its own leading space."""
+    chunks = list(chunks)
+    line = f"{name}:{''.join(chunks)}"
+    # Most fields are one short line of printable ASCII, which is all that the check below could ask of them.
+    if len(line) <= FOLD_COLUMN and line.isascii() and line.isprintable():
+        return f"{line}\r\n"
     lines = [f"{name}:"]
     for chunk in chunks:
         if len(lines[-1]) + len(chunk) > FOLD_COLUMN and lines[-1] != f"{name}:":
@@ -38,6 +43,9 @@ def field(name: str, chunks: Iterable[str]) -> str:
 
 def text_field(name: str, value: str) -> str:
     """An unstructured field, such as Subject, that reads back as exactly this value."""
+    is_short = len(name) + len(value) < FOLD_COLUMN - 1
+    if is_short and value.isascii() and value.isprintable() and value == value.strip() and "=?" not in value:
+        return field(name, (" ", value))
     check_text(f"/{name.lower()}", value)
     chunks = _WORD.findall(value)
     is_plain = value.isascii() and value == value.strip() and "=?" not in value

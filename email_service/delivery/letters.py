@@ -1,37 +1,74 @@
-"""Turns a message and its rendered template into the parcel that a transport carries.
+"""Turns a job into the parcel that a transport carries: renders it, builds its MIME and signs it.
 
-Touches neither database nor network.
+Touches no network, and the database only for attachments, which are too large to be read ahead.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.delivery import mime
+from email_service.delivery.job import Job
 from email_service.delivery.transport import Parcel
-from email_service.messages.models import Message
+from email_service.kernel.crypto import Sealer
+from email_service.messages import content as contents
 from email_service.messages.submission import Attachment, Mailbox
-from email_service.rendering.renderer import Rendered
+from email_service.rendering.renderer import Rendered, Renderer
 
 
-@dataclass(frozen=True, slots=True)
-class Enclosed:
-    """What goes along with a letter: its files, and the addresses that get a copy."""
-
-    attachments: Sequence[Attachment] = ()
-    copies: tuple[str, ...] = ()
+def sign_nothing(content: bytes, _sender_domain: str) -> bytes:
+    """For services without a DKIM key."""
+    return content
 
 
-def find_copies(message: Message) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packer:
+    """Everything that the making of a letter needs; one for a process, and every thread may use it."""
+
+    sessions: sessionmaker[Session]
+    renderer: Renderer
+    sealer: Sealer
+    default_sender: Mailbox
+    sign: Callable[[bytes, str], bytes] = sign_nothing
+
+    def pack(self, job: Job) -> Parcel:
+        """The parcel of one job. The same message and template give the same bytes, so a retry is the same mail.
+
+        Raises InvalidInputError or RenderingError for what cannot be made into mail.
+        """
+        message = job.message
+        variables = contents.open_variables(self.sealer, message.id, message.variables)
+        rendered = self.renderer.render(message.template, variables, message.locale)
+        sender: Mailbox = message.sender or self.default_sender
+        content = mime.build(_write(message, rendered, sender, self._read_attachments(message)))
+        return Parcel(
+            message_id=str(message.id),
+            sender=sender["email"],
+            recipient=message.recipient_email,
+            others=job.copies,
+            content=self.sign(content, sender["email"].rpartition("@")[2]),
+        )
+
+    def _read_attachments(self, message: Any) -> Sequence[Attachment]:
+        if not message.has_attachments:
+            return ()
+        with self.sessions() as session:
+            return contents.read_attachments(session, self.sealer, message.id)
+
+
+def find_copies(message: Any) -> tuple[str, ...]:
     """The addresses that get a copy, each once and never the recipient's own."""
+    if not message.cc and not message.bcc:
+        return ()
     copies = dict.fromkeys(each["email"] for each in (*message.cc, *message.bcc))
     return tuple(email for email in copies if email != message.recipient_email)
 
 
-def pack(message: Message, rendered: Rendered, enclosed: Enclosed, default_sender: Mailbox) -> Parcel:
-    """The parcel of one message. The same message and rendering give the same bytes, so a retry is the same mail."""
-    sender = message.sender or default_sender
-    letter = mime.Letter(
+def _write(message: Any, rendered: Rendered, sender: Mailbox, attachments: Sequence[Attachment]) -> mime.Letter:
+    return mime.Letter(
         message_id_header=message.message_id_header,
         date=message.created_at,
         sender=_mailbox(sender),
@@ -42,14 +79,7 @@ def pack(message: Message, rendered: Rendered, enclosed: Enclosed, default_sende
         html=rendered.html,
         text=rendered.text,
         headers=message.headers,
-        attachments=tuple(_attachment(each) for each in enclosed.attachments),
-    )
-    return Parcel(
-        message_id=str(message.id),
-        sender=sender["email"],
-        recipient=message.recipient_email,
-        others=enclosed.copies,
-        content=mime.build(letter),
+        attachments=tuple(_attachment(each) for each in attachments),
     )
 
 

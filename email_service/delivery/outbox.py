@@ -1,4 +1,4 @@
-"""The queue, which is the messages' table: claim what is due, give it back, find what is still ours.
+"""The queue, which is the messages' table: claim what is due, give it back, put it off, keep it.
 
 A row's `due_at` says when somebody must look at it next. While a worker holds a lease, that is when the lease ends; so
 a dead worker's rows come due again by themselves, and no second mechanism looks for them.
@@ -6,16 +6,26 @@ a dead worker's rows come due again by themselves, and no second mechanism looks
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import Float, Integer, bindparam, case, func, select, update
+from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
-from email_service.kernel.orm import database_now, new_id
-from email_service.messages.models import Message
+from email_service.kernel.orm import database_now, new_id, table_of
+from email_service.messages.models import Message, MessageContent
 from email_service.messages.state import Status
+
+
+class Hold(StrEnum):
+    """Why a due message was put off without an attempt."""
+
+    ROUTE_DOWN = "route_down"  # every route it could take has an open breaker
+    ROUTE_RATE = "route_rate"  # its route may not be used faster
+    DOMAIN_RATE = "domain_rate"  # its recipient's domain may not be mailed faster
+    NO_ROUTE = "no_route"  # no configured route takes its lane and sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,94 +35,160 @@ class Lease:
     message_id: UUID
     lease_id: UUID
     claimed_from: Status  # `sending`: the lease before this one was lost
-    ends_at_seconds: float  # on clock.monotonic_seconds
+    ends_at_seconds: float  # on clock.monotonic_seconds, unless it is renewed
 
 
-def claim(session: Session, lanes: Sequence[str], limit: int, lease_seconds: float) -> list[Lease]:
-    """Lease up to `limit` due messages, the earlier lanes first, the longest due first. The caller commits at once.
+def find_due_clients(session: Session, lane: str) -> list[UUID]:
+    """The clients with a due message in the lane, in the order of their ids; one index step for each that waits."""
+    return list(session.execute(_DUE_CLIENTS, {"in_lane": lane}).scalars())
+
+
+def claim(session: Session, lane: str, client_id: UUID, limit: int, lease_seconds: float) -> list[Lease]:
+    """Lease up to `limit` due messages of one client, the longest due first. The caller commits at once.
 
     Two claims at the same time never return the same message: on PostgreSQL rows are locked and skipped, and SQLite
     admits one writer at a time.
     """
-    leases: list[Lease] = []
-    for lane in lanes:
-        if len(leases) < limit:
-            leases += _claim_lane(session, lane, limit - len(leases), lease_seconds)
-    return leases
+    lease_id, ends_at = new_id(), clock.monotonic_seconds() + lease_seconds
+    given = {"in_lane": lane, "of_client": client_id, "limit": limit, "seconds": lease_seconds, "new_lease": lease_id}
+    rows = session.execute(_CLAIM, given)
+    return [Lease(message_id, lease_id, Status(claimed_from or ""), ends_at) for message_id, claimed_from in rows]
 
 
-def release(session: Session, leases: Collection[Lease]) -> None:
-    """Give back messages that nobody began to send; they are due again at once, as if they had not been claimed."""
-    session.execute(
-        update(Message)
-        .where(
-            Message.id.in_([lease.message_id for lease in leases]),
-            Message.lease_id.in_({lease.lease_id for lease in leases}),
-        )
-        .values(
-            status=Message.claimed_from,
-            due_at=database_now(),
-            lease_id=None,
-            claimed_from=None,
-            # The claim counted an earlier lease as lost; the next claim finds `sending` again and counts it again.
-            lost_lease_count=Message.lost_lease_count - case((Message.claimed_from == Status.SENDING, 1), else_=0),
-        ),
-        execution_options={"synchronize_session": False},
-    )
+def read_claimed(session: Session, leases: Collection[Lease]) -> Sequence[Any]:
+    """What sending needs to know of these messages, in the order in which they became due; attachments stay behind."""
+    return session.execute(_READ, {"ids": [lease.message_id for lease in leases]}).all() if leases else []
+
+
+def give_back(
+    session: Session, leases: Collection[Lease], delay_seconds: float = 0, held_by: Hold | None = None
+) -> None:
+    """Return messages that nobody began to send, as if they had not been claimed; due after the delay."""
+    session.execute(_GIVE_BACK, {**_identify(leases), "seconds": delay_seconds, "hold": held_by})
+
+
+def renew(session: Session, leases: Collection[Lease], lease_seconds: float) -> frozenset[UUID]:
+    """Let the leases last for `lease_seconds` from now; the ids of those messages that are still ours."""
+    return frozenset(session.execute(_RENEW, {**_identify(leases), "seconds": lease_seconds}).scalars())
 
 
 def find_leased(session: Session, lease: Lease) -> Message | None:
     """The message, locked, if the lease still holds; None when another worker has taken it over."""
-    return session.scalar(_leased(lease).with_for_update().execution_options(populate_existing=True))
+    statement = select(Message).where(Message.id == lease.message_id, Message.lease_id == lease.lease_id)
+    return session.scalar(statement.with_for_update().execution_options(populate_existing=True))
 
 
-def read_leased(session: Session, lease: Lease) -> Message | None:
-    """As `find_leased`, with the content and without the lock, which PostgreSQL has to write to disk."""
-    return session.scalar(_leased(lease).options(joinedload(Message.content)))
+def oldest_due_seconds(session: Session, lane: str) -> float | None:
+    """How long the message of the lane that is due longest has waited for a worker; None when nothing waits."""
+    due_at, now = session.execute(_OLDEST_DUE, {"in_lane": lane}).one()
+    return (now - due_at).total_seconds() if due_at else None
 
 
-def is_expired(session: Session, message: Message) -> bool:
-    """Whether the message's `expires_at` has passed, by the database's clock."""
-    if message.expires_at is None:
-        return False
-    return bool(session.scalar(select(database_now() >= message.expires_at)))
+def _identify(leases: Collection[Lease]) -> dict[str, Any]:
+    # A pair of a message and a lease that do not belong together exists only if one process lost a message and claimed
+    # it again, both within one batch; then the later lease is the true one, and it is still ours.
+    return {"ids": [lease.message_id for lease in leases], "leases": list({lease.lease_id for lease in leases})}
 
 
-def oldest_due_seconds(session: Session) -> float | None:
-    """How long the message that is due longest has waited for a worker; None when nothing waits."""
-    now = database_now()
-    waiting = (Message.due_at.is_not(None), Message.due_at <= now, Message.status != Status.SENDING)
-    row = session.execute(select(now, Message.due_at).where(*waiting).order_by(Message.due_at).limit(1)).first()
-    return (row[0] - row[1]).total_seconds() if row and row[1] else None
+# Built once: to build one of these takes longer than to run it.
+
+_table = table_of(Message).c
+_IN_LANE = (_table.lane == bindparam("in_lane"), _table.due_at.is_not(None))
+_IS_DUE = (*_IN_LANE, _table.due_at <= database_now())
+_STILL_LEASED = (
+    _table.id.in_(bindparam("ids", expanding=True)),
+    _table.lease_id.in_(bindparam("leases", expanding=True)),
+)
+_IN_SECONDS = database_now(bindparam("seconds", type_=Float()))
 
 
-def _leased(lease: Lease) -> Select[Message]:
-    return select(Message).where(Message.id == lease.message_id, Message.lease_id == lease.lease_id)
+def _pending_clients() -> Any:
+    """Each client that has anything in the lane's index, found by jumping from one to the next; the last is null."""
+    following = table_of(Message).alias()
+    first = select(_table.client_id).where(*_IN_LANE).order_by(_table.client_id).limit(1)
+    clients = select(first.scalar_subquery().label("client_id")).cte("clients", recursive=True)
+    after = (
+        select(following.c.client_id)
+        .where(
+            following.c.lane == bindparam("in_lane"),
+            following.c.due_at.is_not(None),
+            following.c.client_id > clients.c.client_id,
+        )
+        .order_by(following.c.client_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return clients.union_all(select(after).where(clients.c.client_id.is_not(None)))
 
 
-def _claim_lane(session: Session, lane: str, limit: int, lease_seconds: float) -> list[Lease]:
-    lease_id = new_id()
+def _make_due_clients() -> Any:
+    pending = _pending_clients()
+    due = select(_table.id).where(_table.client_id == pending.c.client_id, *_IS_DUE)
+    return (
+        select(pending.c.client_id).where(pending.c.client_id.is_not(None), due.exists()).order_by(pending.c.client_id)
+    )
+
+
+def _make_oldest_due() -> Any:
+    pending = _pending_clients()
+    head = select(func.min(_table.due_at)).where(_table.client_id == pending.c.client_id, *_IS_DUE)
+    earliest = select(head.scalar_subquery().label("due_at")).where(pending.c.client_id.is_not(None)).subquery()
+    return select(func.min(earliest.c.due_at), database_now())
+
+
+def _make_claim() -> Any:
     due = (
-        select(Message.id)
-        .where(Message.lane == lane, Message.due_at.is_not(None), Message.due_at <= database_now())
-        .order_by(Message.due_at)
-        .limit(limit)
+        select(_table.id)
+        .where(_table.client_id == bindparam("of_client"), *_IS_DUE)
+        .order_by(_table.due_at)
+        .limit(bindparam("limit", type_=Integer()))
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    was_lost = Message.status == Status.SENDING
-    rows = session.execute(
-        update(Message)
-        .where(Message.id.in_(select(due.c.id)))
+    was_lost = _table.status == Status.SENDING
+    return (
+        update(table_of(Message))
+        .where(_table.id.in_(select(due.c.id)))
         .values(
-            claimed_from=Message.status,
+            claimed_from=_table.status,
             status=Status.SENDING,
-            lease_id=lease_id,
-            due_at=database_now(timedelta(seconds=lease_seconds)),
-            lost_lease_count=Message.lost_lease_count + case((was_lost, 1), else_=0),
+            lease_id=bindparam("new_lease"),
+            held_by=None,
+            due_at=_IN_SECONDS,
+            lost_lease_count=_table.lost_lease_count + case((was_lost, 1), else_=0),
         )
-        .returning(Message.id, Message.claimed_from),
-        execution_options={"synchronize_session": False},
-    ).all()
-    ends_at = clock.monotonic_seconds() + lease_seconds
-    return [Lease(message_id, lease_id, Status(claimed_from or ""), ends_at) for message_id, claimed_from in rows]
+        .returning(_table.id, _table.claimed_from)
+    )
+
+
+_DUE_CLIENTS = _make_due_clients()
+_OLDEST_DUE = _make_oldest_due()
+_CLAIM = _make_claim()
+_READ = (
+    select(
+        *_table["id", "client_id", "lane", "template", "locale", "recipient_email", "recipient_name", "cc", "bcc"],
+        *_table["reply_to", "sender", "headers", "message_id_header", "created_at", "is_sensitive", "is_forced"],
+        *_table["uncertain_count", "lost_lease_count"],
+        table_of(MessageContent).c.variables,
+        table_of(MessageContent).c.attachments.is_not(None).label("has_attachments"),
+        _table.expires_at,
+        database_now().label("read_at"),
+    )
+    .select_from(table_of(Message).outerjoin(table_of(MessageContent)))
+    .where(_table.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_table.round_began_at)
+)
+_GIVE_BACK = (
+    update(table_of(Message))
+    .where(*_STILL_LEASED)
+    .values(
+        status=_table.claimed_from,
+        due_at=_IN_SECONDS,
+        held_by=bindparam("hold"),
+        lease_id=None,
+        claimed_from=None,
+        # The claim counted an earlier lease as lost; the next claim finds `sending` again and counts it again.
+        lost_lease_count=_table.lost_lease_count - case((_table.claimed_from == Status.SENDING, 1), else_=0),
+    )
+)
+_RENEW = update(table_of(Message)).where(*_STILL_LEASED).values(due_at=_IN_SECONDS).returning(_table.id)

@@ -1,4 +1,7 @@
-"""Delivery inside the web process: a few threads that drain the outbox, woken by accepts or looking by themselves."""
+"""What keeps a dispatcher busy: a thread for each lane looks for what is due, woken by others or by itself.
+
+The web process and the Celery worker have one each, so that delivery goes on however the broker is.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -6,78 +9,73 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from email_service.delivery.drain import Drain
+from email_service.delivery.dispatcher import Dispatcher
 from email_service.kernel import clock
 
 SWEEP_SECONDS = 1.0
-TIDY_SECONDS = 600.0
+TIDY_SECONDS = 60.0
+STOP_SECONDS = 55.0  # for what is in flight; longer than an ordinary attempt takes
 
 _log = structlog.get_logger(__name__)
 
 
 class LocalRunner:
-    """Threads that share all lanes, and one that serves token mail only, so that a slow burst never delays a token."""
+    """Needs no broker and knows nothing of messages; without `tidy`, somebody else forgets what is old."""
 
-    def __init__(
-        self,
-        make_drain: Callable[[Sequence[str]], Drain],
-        lanes: Sequence[str],
-        threads: int,
-        tidy: Callable[[], int],
-    ) -> None:
-        self._tidy = tidy
-        self._tidied_at_seconds = clock.monotonic_seconds()
+    def __init__(self, dispatcher: Dispatcher, lanes: Sequence[str], tidy: Callable[[], int] | None = None) -> None:
+        self._dispatcher = dispatcher
         self._stopping = threading.Event()
-        self._shared = threading.Condition()
-        self._reserved = threading.Condition()
-        self._reserved_lane = lanes[0]
-        self._threads = [self._thread(make_drain(lanes), self._shared, f"delivery-{n}") for n in range(1, threads + 1)]
-        self._threads.append(self._thread(make_drain(lanes[:1]), self._reserved, f"delivery-{lanes[0]}"))
+        self._wakers = {lane: threading.Event() for lane in lanes}
+        self._has_ended = False
+        self._threads = [threading.Thread(target=self._finish, name="finisher", daemon=True)]
+        for lane in lanes:
+            self._threads.append(threading.Thread(target=self._sweep, args=[lane], name=f"sweep-{lane}", daemon=True))
+        if tidy is not None:
+            self._threads.append(threading.Thread(target=self._tidy_often, args=[tidy], name="tidy", daemon=True))
 
     def start(self) -> None:
         """Begin to deliver."""
+        self._dispatcher.start()
         for thread in self._threads:
             thread.start()
 
     def wake(self, lanes: Iterable[str]) -> None:
-        """Something is due: one idle thread goes and looks. Never blocks for long, and missing it costs a second."""
-        for condition in (self._shared, *([self._reserved] if self._reserved_lane in lanes else [])):
-            with condition:
-                condition.notify()
+        """Something is due in these lanes. Never blocks, and missing it costs a second."""
+        for lane in lanes:
+            if lane in self._wakers:
+                self._wakers[lane].set()
 
     def ask_to_stop(self) -> None:
-        """Begin nothing new from now on; safe in a signal handler, for it takes no lock and waits for nobody."""
+        """Begin nothing new from now on, and give back what was not begun; waits for nobody."""
         self._stopping.set()
+        self._dispatcher.ask_to_stop()
+        for waker in self._wakers.values():
+            waker.set()
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Finish what is in flight and give the rest back; whether every thread ended in time."""
+        """Wait until what is in flight is finished and the rest is given back; whether that was done in time."""
         self.ask_to_stop()
-        for condition in (self._shared, self._reserved):
-            with condition:
-                condition.notify_all()
         ends_at = clock.monotonic_seconds() + timeout_seconds
         for thread in self._threads:
             thread.join(max(0.0, ends_at - clock.monotonic_seconds()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return self._has_ended and not any(thread.is_alive() for thread in self._threads)
 
-    def _thread(self, drain: Drain, condition: threading.Condition, name: str) -> threading.Thread:
-        return threading.Thread(target=self._loop, args=(drain, condition), name=name, daemon=True)
+    def _finish(self) -> None:
+        # Not in the thread that stops the process, which may first have requests to answer: other processes can have
+        # what was claimed here and not begun at once.
+        self._stopping.wait()
+        self._has_ended = self._dispatcher.stop(STOP_SECONDS)
 
-    def _loop(self, drain: Drain, condition: threading.Condition) -> None:
+    def _sweep(self, lane: str) -> None:
         while not self._stopping.is_set():
-            if self._attempt(lambda: drain.run(self._stopping.is_set)):
-                continue
-            self._tidy_if_time()
-            with condition:
-                if not self._stopping.is_set():
-                    condition.wait(SWEEP_SECONDS)
-        drain.close()
+            # Cleared before looking: whatever becomes due after the look sets it again.
+            self._wakers[lane].clear()
+            if not self._attempt(lambda: self._dispatcher.drain(lane)):
+                self._wakers[lane].wait(SWEEP_SECONDS)
 
-    def _tidy_if_time(self) -> None:
-        # Any idle thread may do it; when two of them do it at once, one finds nothing left.
-        if clock.monotonic_seconds() - self._tidied_at_seconds > TIDY_SECONDS:
-            self._tidied_at_seconds = clock.monotonic_seconds()
-            self._attempt(self._tidy)
+    def _tidy_often(self, tidy: Callable[[], int]) -> None:
+        while not self._stopping.wait(TIDY_SECONDS):
+            self._attempt(tidy)
 
     def _attempt(self, work: Callable[[], int]) -> int:
         try:

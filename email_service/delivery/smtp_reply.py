@@ -49,9 +49,10 @@ class Reply:
     @property
     def enhanced_code(self) -> str | None:
         """The RFC 3463 code, when its class agrees with the reply's."""
-        found = (match for match in _ENHANCED_CODE.finditer(self.text) if int(match[1]) == self.code // 100)
-        match = next(found, None)
-        return match[0] if match else None
+        for match in _ENHANCED_CODE.finditer(self.text):
+            if int(match[1]) == self.code // 100:
+                return match[0]
+        return None
 
     @property
     def retry_after_seconds(self) -> int | None:
@@ -73,5 +74,7 @@ def printable(text: str, secrets: Sequence[str] = ()) -> str:
     """One line of at most 500 characters without controls, bidi marks, odd spaces or any of the secrets."""
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
+    if text.isascii() and text.isprintable():  # nearly always, and one look at each character is most of the cost
+        return " ".join(text.split())[:MAX_TEXT_LENGTH]
     visible = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(visible.split())[:MAX_TEXT_LENGTH]

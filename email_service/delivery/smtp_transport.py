@@ -4,6 +4,7 @@ be used again; refuses to know queues, retries and what is inside a parcel.
 
 import smtplib
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,8 +14,10 @@ from typing import NoReturn, cast
 from flask_mail import Connection, Mail, Message, _Mail
 
 from email_service.delivery import smtp_dialogue
-from email_service.delivery.smtp_client import Attempt, SmtpClient
-from email_service.delivery.transport import Parcel, Report
+from email_service.delivery.smtp_client import SmtpClient
+from email_service.delivery.smtp_dialogue import Transaction
+from email_service.delivery.smtp_wire import Attempt
+from email_service.delivery.transport import Outcome, Parcel, Report, nothing_upcoming
 from email_service.kernel import clock
 from email_service.kernel.errors import SettingsError
 
@@ -56,10 +59,14 @@ class SmtpConnection(Connection):
         if self.host is None:
             return None
         self.host.attempt = attempt
-        age_seconds = clock.monotonic_seconds() - self._opened_at_seconds
-        if age_seconds >= self._limits.connection_max_age_seconds or self.host.has_spoken():
+        if self._is_old() or self.host.has_spoken():
             self.leave()
         return self.host
+
+    def has_room(self) -> bool:
+        """Whether one more message may follow the one that is on its way, and be begun behind its content."""
+        is_pipelining = self.host is not None and "pipelining" in self.host.offers
+        return is_pipelining and self.num_emails + 1 < self._limits.connection_max_messages and not self._is_old()
 
     def settle(self) -> None:
         """After a transaction: count it, and close what has served long enough or was closed by the other side."""
@@ -78,6 +85,12 @@ class SmtpConnection(Connection):
                 client.ask("QUIT")
         client.close()
 
+    def drop(self) -> None:
+        """Close without a word, where any word would be taken for content."""
+        client, self.host = self.host, None
+        if client is not None:
+            client.close()
+
     def configure_host(self) -> SmtpClient:
         mail = self.mail
         client = SmtpClient(self._attempt, timeout_seconds=self._limits.timeout_seconds)
@@ -91,7 +104,7 @@ class SmtpConnection(Connection):
             # Flask-Mail's debug switch is left alone: it would print the credentials.
             if mail.username and mail.password:
                 client.authenticate(mail.username, mail.password)
-        except BaseException:
+        except BaseException:  # bare re-raise: whatever it was, no socket stays open
             client.close()
             raise
         return client
@@ -103,13 +116,22 @@ class SmtpConnection(Connection):
     def __exit__(self, *_: object) -> None:
         self.leave()
 
+    def _is_old(self) -> bool:
+        return clock.monotonic_seconds() - self._opened_at_seconds >= self._limits.connection_max_age_seconds
+
 
 class SmtpTransport:
     """A Transport over one SMTP connection; one instance serves one thread."""
 
-    name = "smtp"
-
-    def __init__(self, mail: Mail | _Mail, limits: SmtpLimits | None = None, ca_file: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        mail: Mail | _Mail,
+        limits: SmtpLimits | None = None,
+        ca_file: Path | str | None = None,
+        *,
+        name: str = "smtp",
+    ) -> None:
+        self.name = name
         if not mail.server:
             raise SettingsError("MAIL_SERVER is not set, so there is no server to send through.")
         if mail.suppress:
@@ -117,36 +139,59 @@ class SmtpTransport:
         self._limits = limits or SmtpLimits()
         self._server = mail.server
         self._connection = SmtpConnection(mail, self._limits, verifying_context(ca_file))
+        self._begun: Transaction | None = None  # the next parcel's, when it was begun behind a content
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(server={self._server!r})"
 
-    def send(self, *, parcel: Parcel) -> Report:
+    def send(self, *, parcel: Parcel, upcoming: Callable[[], Parcel | None] = nothing_upcoming) -> Report:
         """Hand the parcel over. Raises InvalidInputError for an unfit parcel, and nothing for network or server."""
-        smtp_dialogue.check(parcel)
+        if self._begun is None or not self._begun.is_of(parcel):
+            smtp_dialogue.check(parcel)
         attempt = Attempt.lasting(self._limits.attempt_max_seconds)
         try:
-            client, report = self._begin(parcel, attempt)
-            report = report or smtp_dialogue.finish(client, parcel)
+            transaction, report = self._begin(parcel, attempt)
+            if report is None:
+                follows = upcoming if self._connection.has_room() else nothing_upcoming
+                report, self._begun = transaction.finish(follows)
         except OSError as error:
             report = smtp_dialogue.of_failure(attempt, error)
+        except BaseException:  # bare re-raise
+            self._connection.drop()  # an answer to this parcel, still to come, must not be read by the next
+            raise
         self._connection.settle()
         return report
 
     def close(self) -> None:
-        self._connection.leave()
+        if self._begun is None:
+            self._connection.leave()
+        else:
+            self._begun = None
+            self._connection.drop()
 
-    def _begin(self, parcel: Parcel, attempt: Attempt) -> tuple[SmtpClient, Report | None]:
+    def _begin(self, parcel: Parcel, attempt: Attempt) -> tuple[Transaction, Report | None]:
         """Say MAIL over the connection at hand, or over a new one when that turns out to have died in the meantime."""
+        transaction = self._resume(parcel, attempt)
+        if transaction is not None:
+            try:
+                report = transaction.begin()
+            except OSError:
+                report = None
+            if transaction.is_open or (report and report.outcome is Outcome.REFUSED):
+                return transaction, report
+            self._connection.drop()
+        transaction = Transaction.of(self._connection.open(attempt), parcel)
+        return transaction, transaction.begin()
+
+    def _resume(self, parcel: Parcel, attempt: Attempt) -> Transaction | None:
+        """What was begun behind the content before this one, or else a new transaction; None without a connection."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            if begun.is_of(parcel):
+                return begun.under(attempt)
+            self._connection.drop()  # the server waits for a content that will not come
         client = self._connection.reused(attempt)
-        if client is not None:
-            with suppress(OSError):
-                report = smtp_dialogue.begin(client, parcel)
-                if client.sock is not None:
-                    return client, report
-            client.close()
-        client = self._connection.open(attempt)
-        return client, smtp_dialogue.begin(client, parcel)
+        return None if client is None else Transaction.of(client, parcel)
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
 """The words between a worker and whatever carries bytes away. Knows no protocol, no database and no configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -54,13 +54,22 @@ class Report:
     refused: Mapping[str, str] = field(default_factory=dict)  # cc and bcc addresses the server refused, with its reply
 
 
+def nothing_upcoming() -> Parcel | None:
+    """What a sender says that knows of no next parcel."""
+    return None
+
+
 class Transport(Protocol):
     """A way out. One instance serves one thread; it may keep a connection open between parcels."""
 
     name: str
 
-    def send(self, *, parcel: Parcel) -> Report:
-        """Hand the parcel over. Whatever the network or the server does is a Report, never an exception."""
+    def send(self, *, parcel: Parcel, upcoming: Callable[[], Parcel | None] = nothing_upcoming) -> Report:
+        """Hand the parcel over. Whatever the network or the server does is a Report, never an exception.
+
+        While the content is on its way, a transport that pipelines asks `upcoming` at most once for the next parcel
+        (None: there is none) and begins it; the caller then sends exactly that parcel next.
+        """
         ...
 
     def close(self) -> None:

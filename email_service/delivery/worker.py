@@ -1,192 +1,149 @@
-"""Delivers one leased message, from its row to its outcome. Knows no queue beyond its lease and no protocol.
+"""Delivers jobs over one connection, one after the other. Knows its route, no queue and no database.
 
 It holds no transaction and no database connection while it talks to a mail server.
 """
 
-import secrets
 import time
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
 
-from email_service.delivery import letters, outbox, retry
-from email_service.delivery.letters import Enclosed
-from email_service.delivery.outbox import Lease
+from email_service.delivery.breaker import Breakers
+from email_service.delivery.job import Job, Result
+from email_service.delivery.letters import Packer
+from email_service.delivery.pool import Pool, Seat
 from email_service.delivery.transport import Outcome, Parcel, Phase, Report, Transport
 from email_service.kernel import clock
-from email_service.kernel.crypto import Sealer
 from email_service.kernel.errors import InvalidInputError, RenderingError
-from email_service.kernel.orm import database_now
-from email_service.messages import service as messages
-from email_service.messages import state
-from email_service.messages.models import DeliveryAttempt, Message
-from email_service.messages.state import Status
-from email_service.messages.submission import Mailbox
-from email_service.rendering.catalog import Catalog
-from email_service.rendering.renderer import Renderer
-from email_service.suppressions import service as suppressions
-from email_service.suppressions.models import Reason
 
-MAX_LOST_LEASES = 5
-DATABASE_PAUSE_SECONDS = 0.5
+REFUSED_SECONDS = 6.0  # longer than others' mail counts as flowing: who is refused again then knows what it means
+IDLE_SECONDS = 5.0  # a connection outlives a short lull; after that it would only take up one of the server's places
+CROWDED_SECONDS = 30.0  # a worker that is refused twice while others are served stays away for so long
 
 _log = structlog.get_logger(__name__)
-_randomness = secrets.SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What was taken out of the database before the connection was given back."""
-
-    message: Message
-    variables: dict[str, object]
-    enclosed: Enclosed
-    held_back: frozenset[str]  # addresses of copies that must not be mailed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Worker:
-    """Everything one thread needs to deliver; its transport is its own."""
+    """One thread's work; its transport and its seat are its own, all else is shared."""
 
-    sessions: sessionmaker[Session]
-    catalog: Catalog
-    renderer: Renderer
-    sealer: Sealer
+    pool: Pool
+    seat: Seat
     transport: Transport
-    default_sender: Mailbox
-    retry_delays: tuple[int, ...]
+    packer: Packer
+    breakers: Breakers
+    settle: Callable[[Result], None]
+    give_back: Callable[[Job], None]  # for a job that was not begun
+    has_other_route: Callable[[Job], bool]  # now that the breaker of the job's own has opened
+    attempt_seconds: float  # an attempt is cut off after this; nothing is begun that could outlive its lease
+    _away_until_seconds: float = field(default=0.0, init=False)
+    _was_refused: bool = field(default=False, init=False)
+    _next: tuple[Job, Parcel, datetime] | None = field(default=None, init=False)
 
-    def deliver(self, lease: Lease) -> Report | None:
-        """Take the message to its next status. The report of the attempt, or None when nothing was tried."""
+    def run(self) -> None:
+        """Deliver until the pool stops."""
+        has_connection = False
+        while not self.pool.is_stopping():
+            if (away_seconds := self._away_until_seconds - clock.monotonic_seconds()) > 0:
+                self.transport.close()
+                self.pool.rest(away_seconds)
+            job = self.pool.take(self.seat, IDLE_SECONDS if has_connection else None)
+            if job is None:
+                self.transport.close()
+            else:
+                self._deliver_all(job)
+            has_connection = job is not None
+        self.transport.close()
+
+    def _deliver_all(self, job: Job) -> None:
+        """Deliver the job, and those that its transport began meanwhile."""
+        packed = self._pack(job)
+        while packed is not None:
+            job, parcel, started_at = packed
+            if self.breakers.is_open(job.route):
+                self.give_back(job)
+                return
+            self._next = None
+            try:
+                report = self._send(job, parcel)
+            except BaseException:  # bare re-raise: what nobody foresaw ends this thread, not the messages it holds
+                self._give_next_back()
+                raise
+            self._conclude(job, report, started_at)
+            packed = self._next
+
+    def _pack(self, job: Job) -> tuple[Job, Parcel, datetime] | None:
+        """The job with its parcel; None when it was given back or has met its fate already."""
+        now = clock.monotonic_seconds()
+        if now + self.attempt_seconds > job.ends_at_seconds or now >= job.expires_at_seconds:
+            # Whoever claims it next sees which of the two it is, by the database's clock.
+            self.give_back(job)
+            return None
         started_at = clock.now()
-        structlog.contextvars.bind_contextvars(message_id=str(lease.message_id))
         try:
-            opened = self._open(lease)
-            if opened is None:
-                return None
-            report = self.transport.send(parcel=self._pack(opened))
-            report = replace(report, refused={**report.refused, **dict.fromkeys(opened.held_back, "suppressed")})
+            return job, self.packer.pack(job), started_at
         except (InvalidInputError, RenderingError) as error:
             # The message cannot be made into mail, now or later; a person can mend the cause and retry it.
             report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
         except Exception as error:  # noqa: BLE001 - the guard of the queue
             # One poisonous message must not stop the ones behind it.
-            _log.exception("delivery.crashed")
-            report = Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")
-        finally:
-            structlog.contextvars.unbind_contextvars("message_id")
-        self._settle_surely(lease, report, started_at)
-        return report
-
-    def _settle_surely(self, lease: Lease, report: Report, started_at: datetime) -> None:
-        """Write the outcome down, however long the database is away: forgetting it would send the message again."""
-        while True:
-            try:
-                return self._settle(lease, report, started_at)
-            except (OperationalError, InterfaceError):
-                # While the database is away nobody can claim the message either, so there is no end to wait for.
-                _log.warning("delivery.outcome_waits", message_id=str(lease.message_id), outcome=report.outcome)
-                time.sleep(DATABASE_PAUSE_SECONDS)
-
-    def _open(self, lease: Lease) -> _Opened | None:
-        with self.sessions.begin() as session:
-            message = outbox.read_leased(session, lease)
-            if message is None:
-                return None
-            if lease.claimed_from is Status.SENDING:
-                state.record(message, "message.lease_lost", lost_leases=message.lost_lease_count)
-            if hindrance := self._find_hindrance(session, message, lease):
-                # Before anything is written, the lock makes sure that the message is still ours.
-                if outbox.find_leased(session, lease):
-                    state.apply(message, hindrance[0], reason=hindrance[1])
-                return None
-            copies = letters.find_copies(message)
-            held_back = suppressions.suppressed_among(session, copies)
-            mailable = tuple(email for email in copies if email not in held_back)
-            return _Opened(
-                message,
-                messages.open_variables(self.sealer, message),
-                Enclosed(messages.open_attachments(self.sealer, message), mailable),
-                held_back,
-            )
-
-    def _find_hindrance(self, session: Session, message: Message, lease: Lease) -> tuple[Status, str] | None:
-        """Why the message must not be sent after all: the status that says so, and the reason; None if it may."""
-        may_have_left = message.uncertain_count + message.lost_lease_count > 0
-        if outbox.is_expired(session, message):
-            # `expired` would say that it was never sent.
-            return Status.UNCERTAIN if may_have_left else Status.EXPIRED, "expires_at_passed"
-        if suppression := suppressions.find(session, message.recipient_email):
-            return Status.SUPPRESSED, suppression.reason
-        # A worker died with this message in its hands: its last bytes may or may not have left the house.
-        is_lost = lease.claimed_from is Status.SENDING
-        if is_lost and (self._holds(message) or message.lost_lease_count > MAX_LOST_LEASES):
-            return Status.UNCERTAIN, "lease_lost"
+            report = self._crash(job, error)
+        self._conclude(job, report, started_at)
         return None
 
-    def _pack(self, opened: _Opened) -> Parcel:
-        message = opened.message
-        rendered = self.renderer.render(message.template, opened.variables, message.locale)
-        return letters.pack(message, rendered, opened.enclosed, self.default_sender)
+    def _send(self, job: Job, parcel: Parcel) -> Report:
+        if (wait_seconds := self.pool.find_wait_seconds(job)) > 0:
+            time.sleep(wait_seconds)
+        try:
+            return self.transport.send(parcel=parcel, upcoming=self._find_upcoming)
+        except InvalidInputError as error:
+            return Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
+        except Exception as error:  # noqa: BLE001 - the guard of the queue, as above
+            return self._crash(job, error)
 
-    def _settle(self, lease: Lease, report: Report, started_at: datetime) -> None:
-        with self.sessions.begin() as session:
-            message = outbox.find_leased(session, lease)
-            session.add(self._attempt(lease, report, started_at))
-            if message is None:
-                _log.warning("delivery.lease_lost", message_id=str(lease.message_id), outcome=report.outcome)
-                return
-            decision = retry.decide(report, self._history(message), self.retry_delays, _randomness.random())
-            self._apply(session, message, report, decision)
-        _log.info(
-            f"message.{decision.status}",
-            message_id=str(lease.message_id),
-            reason=decision.reason,
-            phase=report.phase,
-            code=report.code,
+    def _find_upcoming(self) -> Parcel | None:
+        """What the transport may begin while the present message is on its way."""
+        job = self.pool.take_another(self.seat)
+        if job is None:
+            return None
+        if job.message.has_attachments or job.starts_at_seconds:
+            # Too large to keep two of them at once, or not yet to be sent.
+            self.pool.put(job, is_first=True)
+            return None
+        self._next = self._pack(job)
+        return self._next[1] if self._next else None
+
+    def _give_next_back(self) -> None:
+        if self._next is not None:
+            self.give_back(self._next[0])
+
+    def _conclude(self, job: Job, report: Report, started_at: datetime) -> None:
+        has_other_way = False
+        if report.is_transport_fault:
+            has_other_way = self._note_fault(job, report)
+        elif report.phase is not Phase.PREPARE:
+            self._was_refused = False
+            self.pool.note_flow()
+            self.breakers.reset(job.route)
+        self.settle(
+            Result(job=job, report=report, started_at=started_at, finished_at=clock.now(), has_other_way=has_other_way)
         )
 
-    def _apply(self, session: Session, message: Message, report: Report, decision: retry.Decision) -> None:
-        evidence = {"code": report.code, "enhanced_code": report.enhanced_code, "reply": report.reply}
-        state.apply(message, decision.status, reason=decision.reason, phase=report.phase, **evidence)
-        message.attempt_count += decision.counts_attempt
-        message.uncertain_count += report.outcome is Outcome.UNCERTAIN
-        if decision.delay_seconds is not None:
-            message.due_at = _next_look(message, decision.delay_seconds)
-        if decision.suppresses:
-            suppressions.suppress(session, message.recipient_email, Reason.HARD_BOUNCE, message.id)
+    def _note_fault(self, job: Job, report: Report) -> bool:
+        """What a fault says about the route; whether the message has another way."""
+        if self.pool.is_flowing():
+            # The server takes others' mail: it has enough connections, and does not want this one.
+            _log.warning("connection.refused", route=job.route, phase=report.phase, reply=report.reply)
+            # A server that died a moment ago looks the same; then nobody's mail flows when this worker comes back.
+            away_seconds = CROWDED_SECONDS if self._was_refused else REFUSED_SECONDS
+            self._away_until_seconds, self._was_refused = clock.monotonic_seconds() + away_seconds, True
+            return True
+        self._was_refused = False
+        self.breakers.trip(job.route, report.reply)
+        return self.has_other_route(job)
 
-    def _attempt(self, lease: Lease, report: Report, started_at: datetime) -> DeliveryAttempt:
-        return DeliveryAttempt(
-            message_id=lease.message_id,
-            transport=self.transport.name,
-            started_at=started_at,
-            finished_at=clock.now(),
-            outcome=report.outcome,
-            phase=report.phase,
-            code=report.code,
-            enhanced_code=report.enhanced_code,
-            reply=report.reply,
-            refused=dict(report.refused),
-        )
-
-    def _history(self, message: Message) -> retry.History:
-        return retry.History(
-            age_seconds=(clock.now() - message.round_began_at).total_seconds(),
-            attempt_count=message.attempt_count,
-            uncertain_count=message.uncertain_count,
-            holds_when_uncertain=self._holds(message),
-        )
-
-    def _holds(self, message: Message) -> bool:
-        return message.template in self.catalog and self.catalog.get(message.template).on_uncertain == "hold"
-
-
-def _next_look(message: Message, delay_seconds: float) -> datetime | database_now:
-    """When the message is due again: after the delay, or at its expiry if that comes first, so that it ends in time."""
-    if message.expires_at and message.expires_at < clock.now() + timedelta(seconds=delay_seconds):
-        return message.expires_at
-    return database_now(timedelta(seconds=delay_seconds))
+    def _crash(self, job: Job, error: Exception) -> Report:
+        _log.exception("delivery.crashed", message_id=str(job.lease.message_id))
+        return Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")

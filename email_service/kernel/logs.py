@@ -21,6 +21,8 @@ _SECRET = re.compile(
     r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+"
     r"|(?<![A-Za-z0-9_-])(?![a-z0-9_-]+\.[a-z])(?!(?<=\.)[a-z0-9_-]+(?![A-Za-z0-9_-]))[A-Za-z0-9_-]{43,}"
 )
+_SHORTEST_SECRET = len("esk_0123456789ab_x")
+_CHATTY = ("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy", "flask_cors")
 _UNTOUCHED_KEYS = frozenset({"level", "timestamp", "logger", "_record", "_from_structlog"})
 
 
@@ -54,7 +56,7 @@ def configure(*, level: str, is_human: bool) -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
             "root": {"handlers": ["stderr"], "level": level},
-            "loggers": {name: {"level": "WARNING"} for name in ("alembic", "celery.beat", "flask_cors")},
+            "loggers": {name: {"level": "WARNING"} for name in _CHATTY},
         }
     )
     structlog.configure(
@@ -91,7 +93,10 @@ def _hidden(value: Any) -> Any:
 
 
 def _masked(text: str) -> str:
-    return _SECRET.sub("[hidden]", _ADDRESS.sub(lambda found: mask(found.group()), text))
+    # Most names and values can hold neither, and telling so costs a tenth of looking.
+    if "@" in text:
+        text = _ADDRESS.sub(lambda found: mask(found.group()), text)
+    return _SECRET.sub("[hidden]", text) if len(text) >= _SHORTEST_SECRET else text
 
 
 def _format_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -4,14 +4,16 @@ Knows how to make SQLite and PostgreSQL behave alike: aware times, the database'
 Refuses to know any table, and which database is in use.
 """
 
+import json
 import select
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, literal
+from sqlalchemy import BindParameter, DateTime, Dialect, Engine, MetaData, Table, create_engine, event, literal
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.compiler import compiles
@@ -22,6 +24,8 @@ from sqlalchemy.types import TypeDecorator, Uuid
 from uuid_utils.compat import uuid7
 
 _SQLITE_BUSY_MILLISECONDS = 15_000
+_LOCK_MILLISECONDS = 10_000
+_EMPTY: dict[str, Callable[[], Any]] = {"[]": list, "{}": dict}
 _AUTOCOMMIT = "email_service_autocommit"  # an execution option of ours
 
 
@@ -46,18 +50,22 @@ class TZDateTime(TypeDecorator[datetime]):
 
 
 class database_now(FunctionElement[datetime]):  # noqa: N801 - used like a SQL function, so it is named like one
-    """The database's clock plus `delta`: leases and expiry must not depend on which machine's clock is wrong."""
+    """The database's clock plus `delta`: leases and expiry must not depend on which machine's clock is wrong.
+
+    It stands still during one statement, without which PostgreSQL could not look it up in an index.
+    """
 
     type = TZDateTime()
     inherit_cache = True
 
-    def __init__(self, delta: timedelta = timedelta(0)) -> None:
-        super().__init__(literal(delta.total_seconds()))
+    def __init__(self, delta: timedelta | BindParameter[float] = timedelta(0)) -> None:
+        """`delta` may be a parameter in seconds, for statements that are built once."""
+        super().__init__(literal(delta.total_seconds()) if isinstance(delta, timedelta) else delta)
 
 
 @compiles(database_now, "postgresql")
 def _postgresql_now(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
-    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **keywords)}))"
+    return f"(statement_timestamp() + make_interval(secs => {compiler.process(element.clauses, **keywords)}))"
 
 
 @compiles(database_now, "sqlite")
@@ -79,6 +87,12 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {datetime: TZDateTime(), UUID: Uuid()}  # noqa: RUF012 - read by SQLAlchemy
+
+
+def table_of(model: type[Base]) -> Table:
+    """The model's table, for statements that are built once and touch no object."""
+    assert isinstance(model.__table__, Table)
+    return model.__table__
 
 
 class Identified:
@@ -106,8 +120,15 @@ def prepare_engine(engine: Engine) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_immediate)
     else:
+        event.listen(engine, "connect", _configure_postgresql)
         event.listen(engine, "checkout", _refuse_closed)
     return engine
+
+
+def read_json(text: str | bytes) -> Any:
+    """What a JSON column holds; most of them are empty, which takes no parser to see."""
+    plain = text.decode() if isinstance(text, bytes) else text
+    return _EMPTY[plain]() if plain in _EMPTY else json.loads(plain)
 
 
 def open_engine(url: str) -> Engine:
@@ -121,6 +142,12 @@ def autocommitting(engine: Engine) -> Engine:
         # SQLAlchemy's isolation level would switch the driver's transactions on again; they are off already.
         return engine.execution_options(**{_AUTOCOMMIT: True})
     return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def is_autocommitting(connection: Connection) -> bool:
+    """Whether it is one of `autocommitting`."""
+    options = connection.engine.get_execution_options()
+    return _AUTOCOMMIT in options or options.get("isolation_level") == "AUTOCOMMIT"
 
 
 def wake_after_commit(session: Session, lane: str) -> None:
@@ -146,6 +173,12 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout = {_SQLITE_BUSY_MILLISECONDS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _configure_postgresql(connection: Any, _record: Any) -> None:
+    # Whoever locks a table for long gets callers a 503 and a Retry-After, not requests that never end.
+    connection.execute(f"SET lock_timeout = {_LOCK_MILLISECONDS}")
+    connection.commit()
 
 
 def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:

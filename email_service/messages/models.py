@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, Uuid, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, WriteOnlyMapped, mapped_column, relationship
 
@@ -20,7 +20,8 @@ class Message(Identified, Base):
 
     __tablename__ = "messages"
 
-    client_id: Mapped[UUID] = mapped_column(ForeignKey("clients.id"))
+    # Its type is written out: taken from the key it refers to, it would be unknown until that table is imported.
+    client_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("clients.id"))
     template: Mapped[str] = mapped_column(String(100))
     template_version: Mapped[str] = mapped_column(String(64))  # as it was when the message was accepted
     lane: Mapped[str] = mapped_column(String(20))
@@ -34,7 +35,8 @@ class Message(Identified, Base):
     locale: Mapped[str | None] = mapped_column(String(35))  # BCP 47; null: the template's own language
     headers: Mapped[dict[str, str]] = mapped_column(_Json)
     is_sensitive: Mapped[bool]  # its content is wiped as soon as it is final
-    tags: Mapped[list[str]] = mapped_column(_Json)
+    is_forced: Mapped[bool] = mapped_column(default=False, server_default=false())  # sent in spite of a suppression
+    tags: Mapped[list[str]] = mapped_column(_Json)  # as they were given; each has a row in `message_tags` too
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", _Json)
     client_reference: Mapped[str | None] = mapped_column(String(255))
     message_id_header: Mapped[str] = mapped_column(String(320))  # fixed here, so that every retry carries the same one
@@ -47,6 +49,7 @@ class Message(Identified, Base):
     )  # when it was first due in this round of tries; a requested retry begins another
     # When somebody has to look at this row next; null: never. While it is leased, that is when the lease ends.
     due_at: Mapped[datetime | None]
+    held_by: Mapped[str | None] = mapped_column(String(20))  # why `due_at` was put off without a try; see outbox.Hold
     lease_id: Mapped[UUID | None]  # whose the present lease is; a result without it is not written
     claimed_from: Mapped[str | None] = mapped_column(String(20))  # the status before the lease; `sending`: one was lost
     attempt_count: Mapped[int] = mapped_column(default=0)  # tries that count against the schedule of retries
@@ -61,14 +64,36 @@ class Message(Identified, Base):
         Index(
             "ix_messages_due",
             "lane",
+            "client_id",  # before the time: the next message of any client is one step in this index
             "due_at",
             postgresql_where=text("due_at IS NOT NULL"),
             sqlite_where=text("due_at IS NOT NULL"),
         ),
         Index("ix_messages_client_id_id", "client_id", "id"),
+        Index("ix_messages_client_id_status_id", "client_id", "status", "id"),
         Index("ix_messages_client_id_recipient_email_id", "client_id", "recipient_email", "id"),
-        Index("ix_messages_client_id_client_reference_id", "client_id", "client_reference", "id"),
+        Index("ix_messages_client_id_template_id", "client_id", "template", "id"),
+        Index(
+            "ix_messages_client_id_client_reference_id",
+            "client_id",
+            "client_reference",
+            "id",
+            postgresql_where=text("client_reference IS NOT NULL"),
+            sqlite_where=text("client_reference IS NOT NULL"),
+        ),
     )
+
+
+class MessageTag(Base):
+    """One of a message's tags, to find it by. Written once: an index on the message would be written at every move."""
+
+    __tablename__ = "message_tags"
+
+    message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(50), primary_key=True)
+    client_id: Mapped[UUID]  # the message's, so that the index below leads to a page in its order
+
+    __table_args__ = (Index("ix_message_tags_client_id_tag_message_id", "client_id", "tag", "message_id"),)
 
 
 class MessageContent(Base):

@@ -8,33 +8,49 @@ from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import RAISE
 
-from email_service.idempotency.answers import answer_once
-from email_service.messages import listing, schemas, service
+from email_service.audit import callers
+from email_service.idempotency import answers
+from email_service.kernel.pages import Page
+from email_service.messages import batch, batch_schemas, life, listing, reception, schemas, service
 from email_service.messages.models import Message
+from email_service.messages.reception import Letter
 from email_service.messages.service import Intake
-from email_service.messages.submission import Submission
+from email_service.messages.submission import Batch, Submission
 from email_service.web import auth, context
 
 blueprint = auth.protect(
     Blueprint("messages", __name__, url_prefix="/v1/messages", description="Send mail and see what became of it.")
 )
-# Made once: a schema copies all its fields whenever it is made.
-_ACCEPTED = schemas.MessageOut()
 
 
 @blueprint.post("")
-@auth.requires("messages:send")
+@auth.requires("messages:send", checks_key_itself=True)
 @blueprint.arguments(schemas.MessageIn())
 @blueprint.arguments(schemas.IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.ACCEPTED, schemas.MessageOut)
 def send(submission: Submission, headers: dict[str, Any]) -> Response:
     """Accept one message"""
-    return answer_once(
+    letter = Letter(submission, auth.caller(), answers.scope_of(headers["key"]), callers.present())
+    with context.single_write() as connection:
+        receipt = reception.receive(connection, context.part(Intake), letter, schemas.tell_accepted)
+        auth.note_live_key()
+    if receipt.lanes:
+        context.parts().wake(set(receipt.lanes))
+    return answers.respond(receipt.answer, HTTPStatus.ACCEPTED, is_replayed=receipt.is_replayed)
+
+
+@blueprint.post("/batch")
+@auth.requires("messages:send")
+@blueprint.arguments(batch_schemas.BatchIn())
+@blueprint.arguments(schemas.IdempotencyHeaderIn(), location="headers")
+@blueprint.response(HTTPStatus.OK, batch_schemas.BatchOut)
+def send_batch(wanted: Batch, headers: dict[str, Any]) -> Response:
+    """Accept up to 500 messages"""
+    intake, client_id, actor = context.part(Intake), auth.caller().client_id, callers.present()
+    return answers.answer_once(
         headers["key"],
-        HTTPStatus.ACCEPTED,
-        lambda session: _ACCEPTED.dump(
-            service.accept(session, context.part(Intake), auth.caller().client_id, submission)
-        ),
+        HTTPStatus.OK,
+        lambda session: batch_schemas.tell_batch(batch.accept(session, intake, client_id, wanted, actor)),
     )
 
 
@@ -42,7 +58,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
 @auth.requires("messages:read")
 @blueprint.arguments(schemas.MessageFilterIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.MessageListOut)
-def find(wanted: dict[str, Any]) -> listing.Page:
+def find(wanted: dict[str, Any]) -> Page:
     """List messages, newest first"""
     with context.glance() as session:
         return listing.find_messages(session, auth.caller().client_id, listing.MessageFilter(**wanted))
@@ -61,7 +77,7 @@ def get(message_id: UUID) -> Message:
 @auth.requires("messages:read")
 @blueprint.arguments(schemas.PageIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.EventListOut)
-def find_events(page: dict[str, Any], message_id: UUID) -> listing.Page:
+def find_events(page: dict[str, Any], message_id: UUID) -> Page:
     """The message's events, oldest first"""
     with context.glance() as session:
         message = service.get(session, auth.caller().client_id, message_id)
@@ -74,7 +90,17 @@ def find_events(page: dict[str, Any], message_id: UUID) -> listing.Page:
 def cancel(message_id: UUID) -> Message:
     """Stop a message that has not begun to be sent"""
     with context.transaction() as session:
-        return service.cancel(session, auth.caller().client_id, message_id)
+        return life.cancel(session, auth.caller().client_id, message_id)
+
+
+@blueprint.patch("/<uuid:message_id>")
+@auth.requires("messages:send")
+@blueprint.arguments(schemas.RescheduleIn())
+@blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
+def reschedule(wanted: dict[str, Any], message_id: UUID) -> Message:
+    """Give a message that waits other times"""
+    with context.transaction() as session:
+        return life.reschedule(session, auth.caller().client_id, message_id, wanted)
 
 
 @blueprint.post("/<uuid:message_id>/retry")
@@ -82,5 +108,6 @@ def cancel(message_id: UUID) -> Message:
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
 def retry(message_id: UUID) -> Message:
     """Try a failed, bounced, uncertain or expired message again"""
+    terms = life.Terms(actor=callers.present(), is_mail_off=context.part(Intake).is_mail_off)
     with context.transaction() as session:
-        return service.retry(session, context.part(Intake), auth.caller().client_id, message_id)
+        return life.retry(session, auth.caller().client_id, message_id, terms)

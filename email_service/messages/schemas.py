@@ -6,10 +6,10 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, val
 
 from email_service.kernel import headers
 from email_service.kernel.errors import InvalidInputError
-from email_service.messages.service import LANES
+from email_service.messages.service import LANES, Accepted
 from email_service.messages.state import Status
 from email_service.messages.submission import Submission
-from email_service.web.fields import Base64Text, Instant, MailboxField, decoded_length
+from email_service.web.fields import Base64Text, Instant, MailboxField, decoded_length, write_instant
 
 MAX_COPIES = 50
 MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
@@ -75,6 +75,13 @@ class MessageIn(Schema):
     client_reference = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 255), _VISIBLE])
     headers = fields.Dict(keys=fields.String(), values=fields.String(), load_default=dict)
     attachments = fields.List(fields.Nested(AttachmentIn), load_default=list, validate=validate.Length(max=50))
+    is_forced = fields.Boolean(
+        data_key="force",
+        load_default=False,
+        truthy={True},
+        falsy={False},
+        metadata={"description": "Send although the address is suppressed, where the operator allows it."},
+    )
 
     @validates_schema
     def _check_whole(self, data: dict[str, Any], **_: Any) -> None:
@@ -88,6 +95,18 @@ class MessageIn(Schema):
     def _build(self, data: dict[str, Any], **_: Any) -> Submission:
         sequences: dict[str, Any] = {name: tuple(data.pop(name)) for name in ("cc", "bcc", "tags", "attachments")}
         return Submission(**data, **sequences)
+
+
+class RescheduleIn(Schema):
+    """Other times for a message that waits; null clears one, and what is left out stays."""
+
+    send_at = Instant(allow_none=True, metadata={"description": "Null, or a time that has passed: now."})
+    expires_at = Instant(allow_none=True)
+
+    @validates_schema
+    def _check_whole(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("Give send_at, expires_at or both.")
 
 
 class MessageOut(Schema):
@@ -109,6 +128,26 @@ class MessageOut(Schema):
     tags = fields.List(fields.String())
     metadata = fields.Dict(attribute="metadata_", keys=fields.String(), values=fields.String())
     message_id_header = fields.String()
+
+
+def tell_accepted(message: Accepted) -> dict[str, Any]:
+    """What `MessageOut` says of a message that was just accepted, without what marshmallow costs for each field."""
+    row = message.row
+    return {
+        "id": str(message.id),
+        "status": message.status.value,
+        "template": row["template"],
+        "template_version": row["template_version"],
+        "to": {"email": row["recipient_email"], "name": row["recipient_name"]},
+        "lane": message.lane,
+        "created_at": write_instant(row["created_at"]),
+        "send_at": write_instant(row["send_at"]),
+        "expires_at": write_instant(row["expires_at"]),
+        "client_reference": row["client_reference"],
+        "tags": list(row["tags"]),
+        "metadata": dict(row["metadata"]),
+        "message_id_header": row["message_id_header"],
+    }
 
 
 class AttemptOut(Schema):

@@ -1,29 +1,35 @@
-"""Accept a message, find it, and change its course while it waits.
+"""Accept a message and find it again; what changes its course later is in `life`.
 
 Flushes, never commits; knows nothing of HTTP and SMTP.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from email_service.audit.service import Actor
 from email_service.kernel import clock
+from email_service.kernel.addresses import stored_suppression_key
 from email_service.kernel.crypto import Sealer
-from email_service.kernel.errors import InvalidInputError, NotFoundError, StatusConflictError
-from email_service.kernel.orm import database_now, new_id, wake_after_commit
-from email_service.messages import state
-from email_service.messages.models import Message, MessageContent
+from email_service.kernel.errors import InvalidInputError, NotFoundError
+from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
+from email_service.kernel.rows import NewRow, insert_together
+from email_service.messages import admission, state
+from email_service.messages.admission import Admission
+from email_service.messages.models import Event, Message, MessageContent, MessageTag
 from email_service.messages.state import Status
-from email_service.messages.submission import Attachment, Mailbox, Submission
+from email_service.messages.submission import Mailbox, Submission
 from email_service.rendering.catalog import Catalog, Template
-from email_service.suppressions import service as suppressions
+from email_service.suppressions.models import Suppression
 
+_MESSAGES, _CONTENTS, _EVENTS, _TAGS = (table_of(table) for table in (Message, MessageContent, Event, MessageTag))
 LANES = ("token", "transactional", "bulk")  # in the order in which they are served
-SCHEDULE_AHEAD = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +40,108 @@ class Intake:
     sealer: Sealer
     default_sender: Mailbox
     is_mail_off: bool = False  # MAIL_ENABLED=false: accept and record, send nothing
+    override_lanes: tuple[str, ...] = ("token",)  # where a caller may send in spite of a suppression
 
 
-def accept(session: Session, intake: Intake, client_id: UUID, submission: Submission) -> Message:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that may be accepted: its row and its sealed content, written by nobody yet."""
+
+    row: dict[str, Any]  # of `messages`
+    content: dict[str, Any]
+
+    @property
+    def email(self) -> str:
+        """Where it goes."""
+        return str(self.row["recipient_email"])
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message that was just accepted, as its row says. No ORM object: that would cost more than all its checks."""
+
+    row: Mapping[str, Any]
+
+    @property
+    def id(self) -> UUID:
+        return cast("UUID", self.row["id"])
+
+    @property
+    def client_id(self) -> UUID:
+        return cast("UUID", self.row["client_id"])
+
+    @property
+    def status(self) -> Status:
+        return Status(self.row["status"])
+
+    @property
+    def lane(self) -> str:
+        return str(self.row["lane"])
+
+    @property
+    def recipient_email(self) -> str:
+        return str(self.row["recipient_email"])
+
+
+def accept(
+    session: Session, intake: Intake, client_id: UUID, submission: Submission, actor: Actor | None = None
+) -> Accepted:
     """Take responsibility for one message; once the caller commits, it reaches a final status whatever happens.
 
     InvalidInputError names every value that cannot be used. An address that must not be mailed is no error: the message
     is `suppressed`, and says so.
     """
+    return accept_all(session, intake, [prepare(intake, client_id, submission)], actor)[0]
+
+
+def accept_all(session: Session, intake: Intake, drafts: Sequence[Draft], actor: Actor | None = None) -> list[Accepted]:
+    """The same for many that were prepared: one question to the database, and each table written once."""
+    now, suppressed = _look(session, [draft.email for draft in drafts])
+    accepted, rows = [], []
+    for draft in drafts:
+        reason = suppressed.get(stored_suppression_key(draft.email))
+        terms = Admission(suppressed_for=reason, is_mail_off=intake.is_mail_off, actor=actor)
+        each, written = settle(draft, terms, now)
+        accepted.append(each)
+        rows += written
+        if each.status in state.WAITING:
+            wake_after_commit(session, each.lane)
+    insert_together(session.connection(), rows)
+    return accepted
+
+
+def prepare(intake: Intake, client_id: UUID, submission: Submission) -> Draft:
+    """The message that would be accepted, checked and sealed; asks no database. InvalidInputError as in `accept`."""
     template = intake.catalog.get(submission.template)
     template.check_variables(submission.variables)
     _check_lane(submission, template)
-    _check_times(submission)
+    admission.check_times(submission.send_at, submission.expires_at)
+    lane = submission.lane or template.lane
+    admission.check_force(lane, intake.override_lanes, is_forced=submission.is_forced)
     message = _build(intake, template, client_id, submission)
-    message.content = _seal_content(intake.sealer, message.id, submission)
-    session.add(message)
-    state.record(message, "message.accepted", template_version=template.version)
-    session.flush()
-    _settle_first_status(session, intake, message)
-    return message
+    return Draft(message, _seal_content(intake.sealer, message["id"], submission))
+
+
+def settle(draft: Draft, terms: Admission, now: datetime) -> tuple[Accepted, list[NewRow]]:
+    """Give the message its first status; all of its rows, for whoever inserts them.
+
+    `now` is the database's clock, by which everything is due.
+    """
+    message = draft.row
+    if message["due_at"] is None:
+        message["due_at"] = now
+    hindrance = admission.find_hindrance(terms, is_forced=message["is_forced"])
+    events = state.begin(message, hindrance)
+    accepted = Accepted(message)
+    rows: list[NewRow] = [(_MESSAGES, message)]
+    if hindrance is None or not message["is_sensitive"]:
+        rows.append((_CONTENTS, draft.content))
+    rows += ((_EVENTS, event) for event in events)
+    same = {"message_id": message["id"], "client_id": message["client_id"]}
+    rows += ((_TAGS, {**same, "tag": tag}) for tag in dict.fromkeys(message["tags"]))
+    if hindrance is None and (override := admission.override_of(accepted, terms)):
+        rows.append(override)
+    return accepted, rows
 
 
 def get(session: Session, client_id: UUID, message_id: UUID, *, for_update: bool = False) -> Message:
@@ -68,104 +157,63 @@ def get(session: Session, client_id: UUID, message_id: UUID, *, for_update: bool
     return message
 
 
-def cancel(session: Session, client_id: UUID, message_id: UUID) -> Message:
-    """Stop a message that has not begun to be sent; StatusConflictError when it is too late."""
-    message = get(session, client_id, message_id, for_update=True)
-    if Status(message.status) not in state.WAITING:
-        raise StatusConflictError(f"The message is {message.status}; only a message that waits can be cancelled.")
-    state.apply(message, Status.CANCELLED, reason="requested")
-    return message
+def _look(session: Session, emails: Sequence[str]) -> tuple[datetime, dict[str, str]]:
+    """The database's clock, and why which of the addresses must not be mailed, by their keys."""
+    keys = {stored_suppression_key(email) for email in emails}
+    always = select(database_now().label("now")).subquery()
+    rows = session.execute(
+        select(always.c.now, Suppression.key, Suppression.reason).outerjoin_from(
+            always, Suppression, Suppression.key.in_(keys)
+        )
+    ).all()
+    return rows[0].now, {row.key: row.reason for row in rows if row.key is not None}
 
 
-def retry(session: Session, intake: Intake, client_id: UUID, message_id: UUID) -> Message:
-    """Start over with a message that came to nothing: due now, with its schedule of retries from the beginning."""
-    message = get(session, client_id, message_id, for_update=True)
-    if Status(message.status) not in state.RETRYABLE:
-        allowed = ", ".join(sorted(state.RETRYABLE))
-        raise StatusConflictError(f"The message is {message.status}; only one that is {allowed} can be retried.")
-    if message.content is None:
-        raise StatusConflictError("The message's content was wiped when it became final; send a new message.")
-    is_expired = message.expires_at is not None and message.expires_at <= clock.now()
-    if is_expired and message.is_sensitive:
-        raise StatusConflictError("What the message carries has expired; send a new message.")
-    state.apply(message, Status.QUEUED, reason="retry_requested")
-    message.attempt_count = message.uncertain_count = message.lost_lease_count = 0
-    message.round_began_at = clock.now()
-    message.expires_at = None if is_expired else message.expires_at
-    message.due_at = database_now()
-    session.flush()
-    _settle_first_status(session, intake, message)
-    return message
-
-
-def open_variables(sealer: Sealer, message: Message) -> dict[str, object]:
-    """What the template is rendered with; SealBrokenError when no present key opens it."""
-    assert message.content is not None
-    opened: dict[str, object] = json.loads(sealer.open(message.content.variables, f"messages.variables:{message.id}"))
-    return opened
-
-
-def open_attachments(sealer: Sealer, message: Message) -> list[Attachment]:
-    """The files that go with the message."""
-    if message.content is None or message.content.attachments is None:
-        return []
-    opened: list[Attachment] = json.loads(
-        sealer.open(message.content.attachments, f"messages.attachments:{message.id}")
-    )
-    return opened
-
-
-def _build(intake: Intake, template: Template, client_id: UUID, submission: Submission) -> Message:
-    message_id = new_id()
+def _build(intake: Intake, template: Template, client_id: UUID, submission: Submission) -> dict[str, Any]:
+    message_id, now = new_id(), clock.now()
     sender = submission.sender or intake.default_sender
-    is_later = submission.send_at is not None and submission.send_at > clock.now()
-    return Message(
-        id=message_id,
-        client_id=client_id,
-        template=template.name,
-        template_version=template.version,
-        lane=submission.lane or template.lane,
-        status=Status.SCHEDULED if is_later else Status.QUEUED,
-        recipient_email=submission.to["email"],
-        recipient_name=submission.to["name"],
-        cc=list(submission.cc),
-        bcc=list(submission.bcc),
-        reply_to=submission.reply_to,
-        sender=submission.sender,
-        locale=submission.locale,
-        headers=dict(submission.headers),
-        is_sensitive=template.is_sensitive,
-        tags=list(submission.tags),
-        metadata_=dict(submission.metadata),
-        client_reference=submission.client_reference,
-        message_id_header=f"<{message_id}@{sender['email'].rpartition('@')[2]}>",
-        created_at=clock.now(),
-        send_at=submission.send_at,
-        expires_at=submission.expires_at,
-        round_began_at=submission.send_at if is_later else clock.now(),
-        due_at=submission.send_at if is_later else database_now(),
-    )
+    later = submission.send_at if submission.send_at is not None and submission.send_at > now else None
+    return {
+        "id": message_id,
+        "client_id": client_id,
+        "template": template.name,
+        "template_version": template.version,
+        "lane": submission.lane or template.lane,
+        "status": Status.SCHEDULED if later else Status.QUEUED,
+        "recipient_email": submission.to["email"],
+        "recipient_name": submission.to["name"],
+        "cc": submission.cc,
+        "bcc": submission.bcc,
+        "reply_to": submission.reply_to,
+        "sender": submission.sender,
+        "locale": submission.locale,
+        "headers": submission.headers,
+        "is_sensitive": template.is_sensitive,
+        "is_forced": submission.is_forced,
+        "tags": submission.tags,
+        "metadata": submission.metadata,
+        "client_reference": submission.client_reference,
+        "message_id_header": f"<{message_id}@{sender['email'].rpartition('@')[2]}>",
+        "created_at": now,
+        "send_at": submission.send_at,
+        "expires_at": submission.expires_at,
+        "finished_at": None,
+        "round_began_at": later or now,
+        "due_at": later,
+        "attempt_count": 0,
+        "uncertain_count": 0,
+        "lost_lease_count": 0,
+    }
 
 
-def _seal_content(sealer: Sealer, message_id: UUID, submission: Submission) -> MessageContent:
+def _seal_content(sealer: Sealer, message_id: UUID, submission: Submission) -> dict[str, Any]:
     variables = json.dumps(submission.variables, separators=(",", ":")).encode()
     attachments = json.dumps(submission.attachments).encode() if submission.attachments else None
-    return MessageContent(
-        message_id=message_id,
-        variables=sealer.seal(variables, f"messages.variables:{message_id}"),
-        attachments=attachments and sealer.seal(attachments, f"messages.attachments:{message_id}"),
-    )
-
-
-def _settle_first_status(session: Session, intake: Intake, message: Message) -> None:
-    if suppression := suppressions.find(session, message.recipient_email):
-        state.apply(message, Status.SUPPRESSED, reason=suppression.reason)
-    elif intake.is_mail_off:
-        # Held back, a staging system's mail would go out to real people on the day that sending is switched on.
-        state.apply(message, Status.CANCELLED, reason="mail_disabled")
-    else:
-        wake_after_commit(session, message.lane)
-    session.flush()
+    return {
+        "message_id": message_id,
+        "variables": sealer.seal(variables, f"messages.variables:{message_id}"),
+        "attachments": attachments and sealer.seal(attachments, f"messages.attachments:{message_id}"),
+    }
 
 
 def _check_lane(submission: Submission, template: Template) -> None:
@@ -173,11 +221,3 @@ def _check_lane(submission: Submission, template: Template) -> None:
         raise InvalidInputError.at(
             "/lane", f"The lane token is kept free for token mail; the template {template.name} is {template.lane}."
         )
-
-
-def _check_times(submission: Submission) -> None:
-    now = clock.now()
-    if submission.send_at and submission.send_at > now + SCHEDULE_AHEAD:
-        raise InvalidInputError.at("/send_at", f"A message can be scheduled at most {SCHEDULE_AHEAD.days} days ahead.")
-    if submission.expires_at and submission.expires_at <= max(now, submission.send_at or now):
-        raise InvalidInputError.at("/expires_at", "This has to be in the future, and after send_at.")

@@ -3,12 +3,20 @@
 Knows nothing of SMTP and of when to try again; it writes the status and the event that goes with it.
 """
 
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, delete, update
+from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
 from email_service.kernel.errors import StatusConflictError
-from email_service.messages.models import Event, Message
+from email_service.kernel.orm import new_id, table_of
+from email_service.kernel.rows import insert_many
+from email_service.messages.models import Event, Message, MessageContent
 
 
 class Status(StrEnum):
@@ -70,6 +78,21 @@ def is_allowed(before: Status, after: Status) -> bool:
     return after in _MOVES[before]
 
 
+def begin(row: dict[str, Any], end: tuple[Status, str] | None = None) -> list[dict[str, Any]]:
+    """The rows of the first events of a message that is being accepted; `row` is its own, with its first status.
+
+    `end` is the status that it must have at once instead, and the reason: it is never due then.
+    """
+    facts: list[tuple[str, dict[str, Any]]] = [("accepted", {"template_version": row["template_version"]})]
+    if end is not None:
+        status, reason = end
+        if not is_allowed(Status(row["status"]), status) or status not in FINAL:
+            raise StatusConflictError(f"A message that is {row['status']} cannot become {status} at once.")
+        row.update(status=status, due_at=None, finished_at=row["created_at"])
+        facts.append((status, {"reason": reason}))
+    return [_event(row["id"], f"message.{name}", row["created_at"], data) for name, data in facts]
+
+
 def apply(message: Message, status: Status, **data: Any) -> Event:
     """Move the message and record `message.<status>` with `data`; StatusConflictError when the move is not allowed.
 
@@ -88,8 +111,57 @@ def apply(message: Message, status: Status, **data: Any) -> Event:
     return record(message, f"message.{status}", **data)
 
 
+def apply_sent(session: Session, lease_id: UUID, message_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Move many messages of one lease from `sending` to `sent`, in one statement; the ids of those that the lease held.
+
+    Their events are written by whoever knows what the server said.
+    """
+    moved = session.execute(_APPLY_SENT, {"ids": list(message_ids), "lease": lease_id, "now": clock.now()}).all()
+    if sensitive := [message_id for message_id, is_sensitive in moved if is_sensitive]:
+        session.execute(_WIPE, {"ids": sensitive})
+    return frozenset(message_id for message_id, _ in moved)
+
+
+def record_all(session: Session, name: str, facts: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Add one fact about each of many messages, in one statement; `facts` has each message's data."""
+    insert_many(session.connection(), {EVENTS: events(name, facts)})
+
+
+def events(name: str, facts: Mapping[UUID, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of such facts, for whoever writes them together with others."""
+    now = clock.now()
+    return [_event(message_id, name, now, data) for message_id, data in facts.items()]
+
+
 def record(message: Message, name: str, **data: Any) -> Event:
     """Add a fact about the message without moving it."""
     event = Event(name=name, occurred_at=clock.now(), data=data)
     message.events.add(event)
     return event
+
+
+def _event(message_id: UUID, name: str, occurred_at: datetime, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": new_id(), "message_id": message_id, "name": name, "occurred_at": occurred_at, "data": data}
+
+
+EVENTS = table_of(Event)
+# Built once: to build one of these takes longer than to run it.
+_messages, _contents = table_of(Message).c, table_of(MessageContent).c
+_APPLY_SENT = (
+    update(table_of(Message))
+    .where(
+        _messages.id.in_(bindparam("ids", expanding=True)),
+        _messages.lease_id == bindparam("lease"),
+        _messages.status == Status.SENDING,
+    )
+    .values(
+        status=Status.SENT,
+        attempt_count=_messages.attempt_count + 1,
+        finished_at=bindparam("now"),
+        lease_id=None,
+        claimed_from=None,
+        due_at=None,
+    )
+    .returning(_messages.id, _messages.is_sensitive)
+)
+_WIPE = delete(table_of(MessageContent)).where(_contents.message_id.in_(bindparam("ids", expanding=True)))

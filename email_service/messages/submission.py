@@ -1,9 +1,11 @@
 """What a client asks for when it sends a message, checked in shape and not yet accepted. Pure data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
+
+from email_service.kernel.errors import InvalidInputError
 
 
 class Mailbox(TypedDict):
@@ -42,3 +44,12 @@ class Submission:
     client_reference: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
+    is_forced: bool = False  # sent in spite of a suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Many messages in one request, in order; an error stands for one whose shape is wrong already."""
+
+    items: Sequence[Submission | InvalidInputError]
+    is_atomic: bool  # all or none

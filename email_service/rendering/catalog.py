@@ -82,7 +82,9 @@ class Template:
 
     def pick_locale(self, locale: str | None) -> str:
         """The best locale there is: `pt-BR`, else `pt`, else the base locale."""
-        wanted = (locale or "").replace("_", "-").casefold()
+        if not locale or len(self.locales) == 1:
+            return self.locales[0]
+        wanted = locale.replace("_", "-").casefold()
         known = {each.casefold(): each for each in self.locales}
         while wanted:
             if wanted in known:
@@ -93,6 +95,11 @@ class Template:
     def part(self, locale: str, filename: str) -> str:
         """The path of one of PARTS below the templates folder."""
         return f"{self.name}/{filename}" if locale == BASE_LOCALE else f"{self.name}/{locale}/{filename}"
+
+    def parts(self, locale: str) -> tuple[str, str, str]:
+        """The paths of subject, html and text."""
+        subject, html, text = PARTS
+        return self.part(locale, subject), self.part(locale, html), self.part(locale, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from jinja2.meta import find_referenced_templates, find_undeclared_variables
 from email_service.kernel.errors import RenderingError, SettingsError
 from email_service.rendering import catalog, variables
 from email_service.rendering.catalog import MANIFEST, PARTS, Template
-from email_service.rendering.renderer import Renderer, Sandbox
+from email_service.rendering.renderer import Renderer
+from email_service.rendering.sandbox import Sandbox
 from email_service.rendering.variables import Brand
 
 _PLAIN_LINK = re.compile(r"\bhttp://[^\s\"'<>]*", re.IGNORECASE)

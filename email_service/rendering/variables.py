@@ -5,7 +5,7 @@ Knows JSON Schema and what mail clients do with text; knows no template and no J
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -21,12 +21,17 @@ ONE_LINE = r"^[^\p{Cc}\p{Zl}\p{Zp}]*$"  # the pattern that a manifest gives to a
 _FAULT_LIMIT = 50
 _LINK_LIMIT_CHARACTERS = 4096
 _WEB_LINK = re.compile(r"https?://[^\s/?#@\\\"'<>`]+(?:[/?#][^\s\\\"'<>`]*)?", re.IGNORECASE)
+# The same with a plain host and no port, as almost all are: the standard library need not take it apart.
+_PLAIN_WEB_LINK = re.compile(r"https?://[a-z0-9.-]+(?:[/?#][^\s\\\"'<>`]*)?", re.IGNORECASE | re.ASCII)
 
 # C0 and C1 controls except tab and line feed, and the characters that turn the direction of the text after them:
 # "moc.live" behind U+202E reads "evil.com".
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # What mail clients look for when they turn text into links: a dot before a letter, `://` and `@`.
-_LINK_JOINTS = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=[^\W\d_])|:(?=//)|(?<=\S)@(?=\S)")
+# The joint comes first and what stands around it after: `re` then skips from joint to joint, in a tenth of the time.
+_LINK_JOINTS = re.compile(
+    r"[.\u3002\uff0e\uff61:@](?:(?<=\S[.\u3002\uff0e\uff61])(?=[^\W\d_])|(?<=:)(?=//)|(?<=\S@)(?=\S))"
+)
 _BREAK = "\\g<0>\u200c"
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -97,7 +102,11 @@ def _luminance(color: str) -> float:
 
 def is_web_link(value: str) -> bool:
     """Whether this is an absolute http(s) link that every parser reads alike: no user, no white space, no quotes."""
-    if len(value) > _LINK_LIMIT_CHARACTERS or not value.isprintable() or not _WEB_LINK.fullmatch(value):
+    if len(value) > _LINK_LIMIT_CHARACTERS or not value.isprintable():
+        return False
+    if _PLAIN_WEB_LINK.fullmatch(value):
+        return True
+    if not _WEB_LINK.fullmatch(value):
         return False
     try:
         parts = urlsplit(value)
@@ -173,7 +182,7 @@ def clean(value: Any, schema: Any) -> Any:
 
     Raises TypeError for what JSON does not know and ValueError for a `uri` that is no web link.
     """
-    return _walk(value, schema if isinstance(schema, dict) else {}, is_linkable=True)
+    return _walk(value, schema if isinstance(schema, dict) else {}, _clean_text)
 
 
 def unlink(value: Any, schema: Any) -> Any:
@@ -181,33 +190,57 @@ def unlink(value: Any, schema: Any) -> Any:
 
     A zero-width non-joiner behind each joint is invisible and stops them; `uri` and `email` values stay as they are.
     """
-    return _walk(value, schema if isinstance(schema, dict) else {}, is_linkable=False)
+    return _walk(value, schema if isinstance(schema, dict) else {}, _unlink_text)
 
 
-def _walk(value: Any, schema: dict[str, Any], *, is_linkable: bool) -> Any:
-    match value:
-        case str():
-            return _clean_text(value, schema.get("format"), is_linkable=is_linkable)
-        case None | bool() | int() | float():
-            return value
-        case list() | tuple():
-            items = schema.get("items", {})
-            return [_walk(each, items if isinstance(items, dict) else {}, is_linkable=is_linkable) for each in value]
-        case dict():
-            known = schema.get("properties", {})
-            return {
-                key if key in known else _clean_text(key, None, is_linkable=is_linkable): _walk(
-                    each, known.get(key, {}), is_linkable=is_linkable
-                )
-                for key, each in value.items()
-            }
-    raise TypeError(f"a variable may not be of the type {type(value).__name__}")
+def harden(variables: Mapping[str, Any], schema: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All variables of a message, as `clean` and as `unlink` give them."""
+    cleaned = _walk(dict(variables), schema if isinstance(schema, dict) else {}, _clean_text)
+    return cleaned, _walk(cleaned, schema if isinstance(schema, dict) else {}, _unlink_clean_text)
 
 
-def _clean_text(text: str, form: str | None, *, is_linkable: bool) -> str:
+def _walk(value: Any, schema: dict[str, Any], write: Callable[[str, str | None], str]) -> Any:
+    # The exact types are what JSON gives, and asking for them costs the least.
+    kind = type(value)
+    if kind is str:
+        return write(value, schema.get("format"))
+    if kind is int or kind is bool or value is None or kind is float:
+        return value
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        return {
+            key if key in known else write(key, None): _walk(each, known.get(key, {}), write)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        items = schema.get("items", {})
+        return [_walk(each, items if isinstance(items, dict) else {}, write) for each in value]
+    if isinstance(value, str):
+        return write(str(value), schema.get("format"))
+    if isinstance(value, int | float):
+        return value
+    raise TypeError(f"a variable may not be of the type {kind.__name__}")
+
+
+def _clean_text(text: str, form: str | None) -> str:
     if form == "uri":
         if not is_web_link(text):
             raise ValueError("a link is not an absolute http or https link")
         return text
-    text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return text if is_linkable or form == "email" else _LINK_JOINTS.sub(_BREAK, text)
+    # Most text is a word or a line of ASCII, in which there is nothing to find.
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _unlink_text(text: str, form: str | None) -> str:
+    return _unlink_clean_text(_clean_text(text, form), form)
+
+
+def _unlink_clean_text(text: str, form: str | None) -> str:
+    if form == "uri" or form == "email":  # noqa: PLR1714 - a set costs three times as much
+        return text
+    inner = text[1:-1]  # a joint has something on both sides
+    if text.isascii() and "." not in inner and "@" not in inner and "://" not in text:
+        return text
+    return _LINK_JOINTS.sub(_BREAK, text)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from email_service.kernel.errors import Fault, SettingsError
-from email_service.settings import mail_rules, secret_key
+from email_service.settings import mail_routes, mail_rules, secret_key
+from email_service.settings.dkim_keys import DkimKey
 from email_service.settings.environment import Environment
 from email_service.settings.resources import resource
 from email_service.settings.values import Mailbox
-from email_service.settings.variables import Expose, LogFormat, MailMode, Settings, Variable
+from email_service.settings.variables import Expose, LogFormat, MailMode, MailRoute, Settings, Variable
 
-__all__ = ["Expose", "LogFormat", "MailMode", "Mailbox", "Settings", "load", "resource"]
+__all__ = ["DkimKey", "Expose", "LogFormat", "MailMode", "MailRoute", "Mailbox", "Settings", "load", "resource"]
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
@@ -31,11 +32,20 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
         if isinstance(variable, Variable):
             values[declared.name] = environment.read(declared.name.upper(), variable)
     name = environment.text("SENDER_NAME")
-    faults = mail_rules.settle(values, sender_name=name)
+    faults = mail_routes.settle(values, environment) + mail_rules.settle(values, sender_name=name)
+    if not environment.is_wrong("RETENTION_DAYS", "CONTENT_RETENTION_DAYS"):
+        faults += _check_retention(values)
     if not environment.is_wrong("DATABASE_URL", "SECRET_KEY"):
         faults += secret_key.settle(values)
     _refuse([*environment.faults, *(fault for fault in faults if not environment.is_wrong(fault.pointer))])
     return Settings(**values)
+
+
+def _check_retention(values: dict[str, Any]) -> list[Fault]:
+    content, rows = values["content_retention_days"], values["retention_days"]
+    if content <= rows:
+        return []
+    return [Fault("CONTENT_RETENTION_DAYS", f"write at most {rows}, because RETENTION_DAYS removes the rest then.")]
 
 
 def _refuse(faults: list[Fault]) -> None:

@@ -40,6 +40,10 @@ class Environment(FileAwareEnv):
             self.faults.append(Fault(name, str(error.messages[0])))
             return None
 
+    def names(self, prefix: str) -> list[str]:
+        """The variables that are set and begin like this, in alphabetical order."""
+        return sorted(name for name, text in self._found.items() if name.startswith(prefix) and text.strip())
+
     def is_wrong(self, *names: str) -> bool:
         """Whether reading one of these variables, by its own name or its alias, noted a mistake."""
         return not self._wrong.isdisjoint(names)

@@ -18,15 +18,19 @@ _DEVELOPMENT_SENDER = "no-reply@localhost.localdomain"
 
 
 def settle(values: dict[str, Any], *, sender_name: str | None) -> list[Fault]:
-    """Fill in what follows from other settings; the faults are what contradicts itself."""
-    faults = [*_settle_mode(values), *_settle_protection(values), *_check_login(values)]
-    return faults + _settle_sender(values, sender_name)
+    """Fill in the mode and the sender, with the routes settled before; the faults are what contradicts itself."""
+    return _settle_mode(values) + _settle_sender(values, sender_name)
+
+
+def settle_server(values: dict[str, Any], prefix: str) -> list[Fault]:
+    """Fill in how one server is spoken to; `values` has the variables' names without `prefix`, in small letters."""
+    return [*_settle_protection(values, prefix), *_check_login(values, prefix)]
 
 
 def _settle_mode(values: dict[str, Any]) -> list[Fault]:
     if values["mail_enabled"] is False:
         values["mail_mode"] = MailMode.OFF
-    elif values["mail_server"] is not None:
+    elif values["mail_routes"] != ():
         values["mail_mode"] = MailMode.SMTP
     else:
         values["mail_mode"] = MailMode.CAPTURE
@@ -37,31 +41,30 @@ def _settle_mode(values: dict[str, Any]) -> list[Fault]:
     return []
 
 
-def _settle_protection(values: dict[str, Any]) -> list[Fault]:
-    port, tls, ssl = values["mail_port"], values["mail_use_tls"], values["mail_use_ssl"]
+def _settle_protection(values: dict[str, Any], prefix: str) -> list[Fault]:
+    port, tls, ssl = values["port"], values["use_tls"], values["use_ssl"]
     if tls and ssl:
-        return [Fault("MAIL_USE_SSL", "unset it or MAIL_USE_TLS: STARTTLS (587) and TLS from the start (465) exclude.")]
+        exclude = f"unset it or {prefix}USE_TLS: STARTTLS (587) and TLS from the start (465) exclude."
+        return [Fault(f"{prefix}USE_SSL", exclude)]
     if ssl is None:
         ssl = port == _SMTPS_PORT and tls is None
     if tls is None:
         # Nobody listens between this process and its own machine, where development mail servers rarely speak TLS.
-        tls = not ssl and not _is_loopback(values["mail_server"])
+        tls = not ssl and not _is_loopback(values["server"])
     if port is None:
         port = _SMTPS_PORT if ssl else _SUBMISSION_PORT if tls else _RELAY_PORT
-    values.update(mail_port=port, mail_use_tls=tls, mail_use_ssl=ssl)
+    values.update(port=port, use_tls=tls, use_ssl=ssl)
     return []
 
 
-def _check_login(values: dict[str, Any]) -> list[Fault]:
-    username, password = values["mail_username"], values["mail_password"]
+def _check_login(values: dict[str, Any], prefix: str) -> list[Fault]:
+    username, password = values["username"], values["password"]
     if (username is None) != (password is None):
-        missing, present = (
-            ("MAIL_PASSWORD", "MAIL_USERNAME") if password is None else ("MAIL_USERNAME", "MAIL_PASSWORD")
-        )
-        return [Fault(missing, f"set it too, because {present} is set; or unset both.")]
-    is_protected = values["mail_use_tls"] or values["mail_use_ssl"] or _is_loopback(values["mail_server"])
-    if username is not None and values["mail_server"] is not None and not is_protected:
-        return [Fault("MAIL_USE_TLS", "set it to true: a password must not cross the network in the clear.")]
+        missing, present = ("PASSWORD", "USERNAME") if password is None else ("USERNAME", "PASSWORD")
+        return [Fault(f"{prefix}{missing}", f"set it too, because {prefix}{present} is set; or unset both.")]
+    is_protected = values["use_tls"] or values["use_ssl"] or _is_loopback(values["server"])
+    if username is not None and values["server"] is not None and not is_protected:
+        return [Fault(f"{prefix}USE_TLS", "set it to true: a password must not cross the network in the clear.")]
     return []
 
 

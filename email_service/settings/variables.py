@@ -1,15 +1,17 @@
 """The list of all settings: each one's type, the way its text is read, its default and whether it is a secret.
 
-Knows no rule that needs two of them at once; those are in `mail_rules` and `secret_key`.
+Knows no rule that needs two of them at once; those are in `mail_rules`, `mail_routes` and `secret_key`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from email_service.settings import values
+from email_service.settings import mail_values, values
+from email_service.settings.dkim_keys import DkimKey, dkim_keys
 
 
 class MailMode(StrEnum):
@@ -66,6 +68,28 @@ def _default_database_url() -> str:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
+class MailRoute:
+    """One way out: a mail server, how to speak to it, and which mail it takes; from `MAIL_ROUTE_<NAME>_...`."""
+
+    name: str
+    server: str = field(metadata=env(values.host))
+    port: int = field(metadata=env(values.whole(1, 65535)))
+    use_tls: bool = field(metadata=env(values.switch))
+    use_ssl: bool = field(metadata=env(values.switch))
+    username: str | None = field(metadata=env(str, show=_hidden))
+    password: str | None = field(metadata=env(str, show=_hidden))
+    ca_file: Path | None = field(metadata=env(values.certificates))
+    lanes: tuple[str, ...] = field(metadata=env(mail_values.lanes, default=mail_values.LANES))
+    sender_domains: tuple[str, ...] = field(metadata=env(values.many(mail_values.domain), default=()))  # empty: any
+    weight: int = field(metadata=env(values.whole(0, 100), default=1))
+    max_rate: float | None = field(metadata=env(mail_values.rate))  # messages a second; None: as fast as it goes
+    connections: int = field(metadata=env(values.whole(1, 128)))
+
+    def __repr__(self) -> str:
+        return _shown(self)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """Everything an operator can choose. Made by `load` only, which has checked it."""
 
@@ -79,6 +103,8 @@ class Settings:
         metadata=env(values.many(values.secret_key), default=(), show=_hidden)
     )
 
+    # The variable holds names; here are the routes they stand for, or the one that the plain variables describe.
+    mail_routes: tuple[MailRoute, ...] = field(metadata=env(mail_values.route_names, default=()))
     mail_enabled: bool | None = field(metadata=env(values.switch))
     mail_server: str | None = field(metadata=env(values.host, alias="SMTP_SERVER"))
     mail_port: int = field(metadata=env(values.whole(1, 65535), alias="SMTP_PORT"))
@@ -87,14 +113,22 @@ class Settings:
     mail_username: str | None = field(metadata=env(str, alias="SMTP_USERNAME", show=_hidden))
     mail_password: str | None = field(metadata=env(str, alias="SMTP_PASSWORD", show=_hidden))
     mail_ca_file: Path | None = field(metadata=env(values.certificates))
+    mail_max_rate: float | None = field(metadata=env(mail_values.rate))  # messages a second
+    mail_domain_rates: Mapping[str, float] = field(metadata=env(mail_values.domain_rates, default=MappingProxyType({})))
     mail_default_sender: str = field(metadata=env(values.mailbox, alias="SENDER_EMAIL"))
     mail_timeout: int = field(metadata=env(values.whole(1, 600), default=30))
     mail_max_emails: int = field(metadata=env(values.whole(1, 100_000), default=100))
     mail_retry_delays: tuple[int, ...] = field(
         metadata=env(values.delays, default=(2, 4, 8, 60, 300, 900, 3600, 7200, 14400, 28800))
     )
-    delivery_threads: int = field(metadata=env(values.whole(1, 64), default=4))
+    delivery_threads: int = field(metadata=env(values.whole(1, 128), default=4))
     delivery_lease_seconds: int = field(metadata=env(values.whole(5, 3600), default=180))
+    suppression_override_lanes: tuple[str, ...] = field(metadata=env(mail_values.lanes_or_none, default=("token",)))
+    dkim_keys: tuple[DkimKey, ...] = field(metadata=env(dkim_keys, default=()))
+
+    retention_days: int = field(metadata=env(values.whole(1, 3650), default=90))
+    content_retention_days: int = field(metadata=env(values.whole(0, 3650), default=7))
+    audit_retention_days: int = field(metadata=env(values.whole(1, 3650), default=365))
 
     frontend_url: str = field(metadata=env(values.origin, default="http://localhost:3000"))
     brand_name: str = field(metadata=env(values.line, default="Example App"))
@@ -119,8 +153,12 @@ class Settings:
     sender: values.Mailbox
 
     def __repr__(self) -> str:
-        shown = (f"{each.name}={_show(each.metadata, getattr(self, each.name))}" for each in fields(self))
-        return f"Settings({', '.join(shown)})"
+        return _shown(self)
+
+
+def _shown(declared: Settings | MailRoute) -> str:
+    shown = (f"{each.name}={_show(each.metadata, getattr(declared, each.name))}" for each in fields(declared))
+    return f"{type(declared).__name__}({', '.join(shown)})"
 
 
 def _show(metadata: Any, value: object) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from email_service.kernel.orm import Base
@@ -29,3 +29,8 @@ class Suppression(Base):
     reason: Mapped[str] = mapped_column(String(20))
     message_id: Mapped[UUID | None]  # the message whose fate caused it, if one did
     created_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_suppressions_created_at_key", "created_at", "key"),
+        Index("ix_suppressions_reason_created_at_key", "reason", "created_at", "key"),
+    )

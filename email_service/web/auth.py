@@ -1,11 +1,12 @@
 """Who is calling the internal API, and whether they may. Everything on a protected blueprint needs a key."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import structlog
-from flask import g, request
+from flask import current_app, g, request
 from flask_smorest import Blueprint
 
 from email_service.clients import service as clients
@@ -13,6 +14,7 @@ from email_service.clients.service import Caller
 from email_service.kernel.errors import ScopeMissingError, UnauthenticatedError
 from email_service.web import bodies, context, limits
 
+_CHECKS_KEY_ITSELF = "_checks_key_itself"
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -23,15 +25,23 @@ def protect(blueprint: Blueprint) -> Blueprint:
     return blueprint
 
 
-def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """The view is for callers who hold the scope; the OpenAPI description says so too."""
+def requires(scope: str, *, checks_key_itself: bool = False) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """The view is for callers who hold the scope; the OpenAPI description says so too.
+
+    A view that `checks_key_itself` asks whether the caller's key is still live in its own first statement and says so
+    with `note_live_key`; it may be reached with a key that was live a minute ago.
+    """
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
         @wraps(view)
         def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            if not caller().may(scope):
-                raise ScopeMissingError(f"This call needs the scope {scope}, which your client does not hold.")
-            return view(*args, **kwargs)
+            try:
+                if not caller().may(scope):
+                    raise ScopeMissingError(f"This call needs the scope {scope}, which your client does not hold.")
+                return view(*args, **kwargs)
+            finally:
+                # Whatever the answer is, nobody gets it with a key that has been revoked.
+                _make_sure()
 
         documentation: dict[str, Any] = {
             "security": [{"ApiKey": []}],
@@ -39,6 +49,8 @@ def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
             "responses": {401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "TOO_MANY_REQUESTS"},
         }
         wrapper._apidoc = {**getattr(view, "_apidoc", {}), "manual_doc": documentation}  # type: ignore[attr-defined]  # noqa: SLF001 - how smorest is told
+        if checks_key_itself:
+            setattr(wrapper, _CHECKS_KEY_ITSELF, True)
         return wrapper
 
     return decorate
@@ -50,16 +62,46 @@ def caller() -> Caller:
     return found
 
 
+def note_live_key() -> None:
+    """The caller's key was just seen to be live."""
+    g.is_key_live = True
+
+
 def _admit() -> None:
     # The key first, then the quota, then the body: a stranger cannot make us parse anything.
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+    presented = presented.strip() if scheme.lower() == "bearer" else ""
+    view = current_app.view_functions[request.endpoint or ""]
+    known = context.parts().keyring.recall(presented) if hasattr(view, _CHECKS_KEY_ITSELF) else None
+    g.is_key_live, g.presented_key = known is None, presented
+    g.caller = known or _authenticate(presented)
+    structlog.contextvars.bind_contextvars(client=g.caller.name)
+    with ExitStack() as refusal:
+        refusal.callback(_make_sure)
+        limits.count_caller()
+        bodies.read()
+        refusal.pop_all()
+
+
+def _authenticate(presented: str) -> Caller:
     try:
         # Apart from the request's transaction: a client that sends its body slowly must not hold locks all the while.
-        with context.parts().glances() as session:
-            g.caller = clients.authenticate(session, presented.strip() if scheme.lower() == "bearer" else "")
+        with context.glance() as session:
+            found = clients.authenticate(session, presented)
     except UnauthenticatedError:
         limits.count_stranger()
         raise
-    structlog.contextvars.bind_contextvars(client=g.caller.name)
-    limits.count_caller()
-    bodies.read()
+    context.parts().keyring.remember(presented, found)
+    return found
+
+
+def _make_sure() -> None:
+    """UnauthenticatedError unless the key was seen, during this request, to be live."""
+    if g.is_key_live:
+        return
+    with context.glance() as session:
+        g.is_key_live = clients.is_live(session, g.caller.key_id)
+    if not g.is_key_live:
+        context.parts().keyring.forget(g.presented_key)
+        limits.count_stranger()
+        raise UnauthenticatedError

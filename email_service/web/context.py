@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
+from flask.sessions import SessionInterface
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
+from email_service.clients.keyring import Keyring
 from email_service.kernel import orm
 
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -27,6 +30,7 @@ class Parts:
         self.sessions = sessions
         self.glances = glances  # sessions in which every statement is a transaction of its own
         self.wake = wake
+        self.keyring = Keyring()
         self._by_type: dict[type, object] = {}
 
     def add(self, *parts: object) -> None:
@@ -40,8 +44,16 @@ class Parts:
         return found
 
 
+class NoSessions(SessionInterface):
+    """No cookies: neither read nor looked for nor set, by no page and no call."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        """Nobody has one."""
+
+
 def install(app: Flask) -> None:
     """Give every request an id and an end; before any extension, so that their answers are named too."""
+    app.session_interface = NoSessions()
     app.before_request(_begin)
     app.after_request(_name_request)
     app.teardown_request(_end)
@@ -86,6 +98,22 @@ def transaction() -> Iterator[Session]:
     current.commit()
     if lanes := orm.take_lanes_to_wake(current):
         parts().wake(lanes)
+
+
+@contextmanager
+def single_write() -> Iterator[Connection]:
+    """A connection for reading, and for one statement that writes at the very end; whoever uses it wakes the workers.
+
+    On PostgreSQL that statement is a transaction of its own, which spares the round trips that begin and commit one; on
+    SQLite, where it may be several, all is one transaction as ever.
+    """
+    bind = parts().glances.kw["bind"]
+    if bind.dialect.name == "postgresql":
+        with bind.connect() as connection:
+            yield connection
+    else:
+        with transaction() as current:
+            yield current.connection()
 
 
 def _begin() -> None:

@@ -22,9 +22,7 @@ class Instant(fields.AwareDateTime):
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         del attr, obj, kwargs
-        return (
-            None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
+        return write_instant(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
         found = super()._deserialize(value, attr, data, **kwargs)
@@ -71,6 +69,11 @@ class Base64Text(fields.String):
         except (binascii.Error, ValueError):
             raise ValidationError("has to be standard base64 with padding and without line breaks") from None
         return text
+
+
+def write_instant(value: datetime | None) -> str | None:
+    """A time as every answer writes it."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def decoded_length(text: str) -> int:

@@ -1,7 +1,7 @@
 """Whether this instance is alive, and whether it is ready to take mail. Served to everybody, so it tells no secrets."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -25,7 +25,9 @@ blueprint = Blueprint("health", __name__)
 class Probes:
     """What only others know how to find out; the composition root makes it known."""
 
-    oldest_due_seconds: Callable[[Session], float | None]  # null: nothing is due that nobody has leased
+    oldest_due_seconds: Callable[[Session], dict[str, float | None]]  # by lane; null: nothing waits there
+    routes: Sequence[str]  # the names of the mail routes
+    outages: Callable[[Session], dict[str, str]]  # the mail routes that are down, and for how long
     broker_answers: Callable[[], bool] | None = None  # null: there is no broker, delivery is in this process
 
 
@@ -49,28 +51,34 @@ def is_alive() -> Response:
 @blueprint.get("/readyz")
 def is_ready() -> Response:
     """Each thing that taking mail depends on, with 503 while one of them is missing."""
-    database, oldest_due_seconds = _database()
-    # Without the limits' store or the broker, mail is taken all the same: counted here, found by the sweep.
+    database, oldest_due_seconds, outages = _database()
+    # Without the limits' store, the broker or a route, mail is taken all the same: counted here, found by the sweep,
+    # sent when the route is up.
     checks = {
         "database": database,
         "broker": _broker(),
         "limits": _limits(),
         "mail": context.part(Settings).mail_mode.value,
+        "routes": outages or "ok",
     }
     is_well = database == "ok"
     status = "ok" if is_well else "unavailable"
-    response = jsonify(status=status, checks=checks, oldest_due_seconds=oldest_due_seconds)
+    oldest = max((each for each in oldest_due_seconds.values() if each is not None), default=None)
+    response = jsonify(
+        status=status, checks=checks, oldest_due_seconds=oldest, oldest_due_seconds_by_lane=oldest_due_seconds
+    )
     response.status_code = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
     return response
 
 
-def _database() -> tuple[str, float | None]:
+def _database() -> tuple[str, dict[str, float | None], dict[str, str]]:
     try:
         with context.parts().glances() as session:
             session.execute(text("SELECT 1 FROM alembic_version"))
-            return "ok", context.part(Probes).oldest_due_seconds(session)
+            probes = context.part(Probes)
+            return "ok", probes.oldest_due_seconds(session), probes.outages(session)
     except SQLAlchemyError:
-        return "unavailable", None
+        return "unavailable", {}, {}
 
 
 def _broker() -> str:

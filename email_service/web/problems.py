@@ -32,6 +32,7 @@ from email_service.kernel.errors import (
 )
 
 _log = structlog.get_logger(__name__)
+_STEP_CHARACTERS = 100  # of a pointer; a caller may invent a name as long as a body
 _OURS: dict[int, type[ServiceError]] = {
     error.status: error
     for error in (BadRequestError, NotFoundError, BodyTooLargeError, UnsupportedMediaTypeError, RateLimitedError)
@@ -51,13 +52,19 @@ def install(app: Flask) -> None:
 
 def answer(error: ServiceError) -> Response:
     """One of our own errors as an HTTP answer."""
-    faults = [{"pointer": fault.pointer, "message": fault.message} for fault in error.faults]
-    response = _build(error.status, error.code, error.title, error.detail, **({"errors": faults} if faults else {}))
+    response = Response(json.dumps(tell(error)), status=error.status, mimetype="application/problem+json")
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if error.status == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def tell(error: ServiceError) -> dict[str, Any]:
+    """The members of the problem that one of our own errors is."""
+    faults = [{"pointer": fault.pointer, "message": fault.message} for fault in error.faults]
+    more = {"errors": faults} if faults else {}
+    return _members(error.status, error.code, error.title, error.detail, request_id=g.get("request_id", ""), **more)
 
 
 def _answer_http(error: HTTPException) -> Response:
@@ -97,8 +104,12 @@ def _answer_unexpected(error: Exception) -> Response:
 
 def document(status: int, code: str, title: str, detail: str, **more: Any) -> str:
     """The JSON of a problem; `more` is at least the `request_id`."""
-    members = {"type": f"urn:problem:{code}", "title": title, "status": int(status), "detail": detail, "code": code}
-    return json.dumps({**members, **more})
+    return json.dumps(_members(status, code, title, detail, **more))
+
+
+def _members(status: int, code: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+    problem = {"type": f"urn:problem:{code}", "title": title, "status": int(status), "detail": detail, "code": code}
+    return {**problem, **more}
 
 
 def _build(status: int, code: str, title: str, detail: str, **more: Any) -> Response:
@@ -115,7 +126,12 @@ def _invalid_input(data: Mapping[str, Any]) -> InvalidInputError:
     messages = data.get("messages") or {}
     # webargs puts the place first (json, query); query parameters are named without it.
     places = messages.items() if isinstance(messages, dict) else [("json", messages)]
-    faults = [fault for _, found in places for fault in _faults(found, "")]
+    return refusal([found for _, found in places])
+
+
+def refusal(messages: Any, pointer: str = "") -> InvalidInputError:
+    """What marshmallow found wrong with the value at `pointer`."""
+    faults = list(_faults(messages, pointer))
     detail = "; ".join(f"{fault.pointer or '/'}: {fault.message}" for fault in faults[:3])
     return InvalidInputError(detail or None, faults=faults)
 
@@ -123,8 +139,8 @@ def _invalid_input(data: Mapping[str, Any]) -> InvalidInputError:
 def _faults(messages: Any, pointer: str) -> Iterator[Fault]:
     if isinstance(messages, dict):
         for name, found in messages.items():
-            step = "" if name == "_schema" else "/" + str(name).replace("~", "~0").replace("/", "~1")
-            yield from _faults(found, pointer + step)
+            step = str(name)[:_STEP_CHARACTERS].replace("~", "~0").replace("/", "~1")
+            yield from _faults(found, pointer if name == "_schema" else f"{pointer}/{step}")
     elif isinstance(messages, list):
         for found in messages:
             yield from _faults(found, pointer)

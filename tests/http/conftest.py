@@ -4,24 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-import servers
 
-from tests.applications import Api, House, empty, migrate, opened
-
-
-@pytest.fixture(scope="session")
-def sqlite_house(tmp_path_factory) -> Iterator[House]:
-    with opened(f"sqlite:///{tmp_path_factory.mktemp('http')}/http.db") as house:
-        migrate(house)
-        yield house
-
-
-@pytest.fixture(scope="session")
-def postgres_house(postgres_url) -> Iterator[House]:
-    # A database of its own: other tests make tables in the shared one without migrating.
-    with servers.fresh_database(postgres_url) as url, opened(url) as house:
-        migrate(house)
-        yield house
+from tests.applications import Api, House, empty, opened
 
 
 @pytest.fixture

@@ -13,29 +13,38 @@ from tests.applications import WELCOME, Api
 
 CALLS = [
     ("POST", "/v1/messages", "messages:send"),
+    ("POST", "/v1/messages/batch", "messages:send"),
     ("GET", "/v1/messages", "messages:read"),
     ("GET", "/v1/messages/{id}", "messages:read"),
     ("GET", "/v1/messages/{id}/events", "messages:read"),
+    ("GET", "/v1/messages/{id}/explain", "messages:read"),
+    ("PATCH", "/v1/messages/{id}", "messages:send"),
     ("POST", "/v1/messages/{id}/cancel", "messages:send"),
     ("POST", "/v1/messages/{id}/retry", "messages:send"),
+    ("GET", "/v1/suppressions", "suppressions:read"),
+    ("GET", "/v1/suppressions/{email}", "suppressions:read"),
+    ("PUT", "/v1/suppressions/{email}", "suppressions:write"),
+    ("DELETE", "/v1/suppressions/{email}", "suppressions:write"),
     ("GET", "/v1/templates", "templates:read"),
     ("GET", "/v1/templates/welcome", "templates:read"),
     ("POST", "/v1/templates/welcome/render", "templates:read"),
 ]
 SOME_ID = "01a1fbc4-d68b-733b-a40c-365c467afbcf"
+SOME = {"id": SOME_ID, "email": "ada@example.com"}
 
 
 def test_every_call_of_the_internal_api_is_in_the_table(api):
     rules = [rule for rule in api.house.app.url_map.iter_rules() if rule.rule.startswith("/v1/")]
     routes = {(method, rule.rule) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}}
-    written = {(method, path.replace("{id}", "<uuid:message_id>")) for method, path, _ in CALLS}
+    names = {"id": "<uuid:message_id>", "email": "<path:email>"}
+    written = {(method, path.format(**names)) for method, path, _ in CALLS}
     assert {(method, path.replace("<name>", "welcome")) for method, path in routes} == written
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), CALLS)
 def test_a_call_without_a_key_is_401_and_says_how_to_get_one(api, method, path, scope):
     """T24"""
-    response = api.request(method, path.format(id=SOME_ID), headers={"Authorization": ""}, json={})
+    response = api.request(method, path.format(**SOME), headers={"Authorization": ""}, json={})
     assert (response.status_code, response.json["code"]) == (401, "unauthenticated")
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert "email-service client create" in response.json["detail"]
@@ -45,11 +54,11 @@ def test_a_call_without_a_key_is_401_and_says_how_to_get_one(api, method, path, 
 def test_a_call_needs_its_scope_and_no_other(house, method, path, scope):
     """T24"""
     others = [each for each in clients.SCOPES if each != scope]
-    response = Api(house, house.add_client("without", others)).request(method, path.format(id=SOME_ID), json={})
+    response = Api(house, house.add_client("without", others)).request(method, path.format(**SOME), json={})
     assert (response.status_code, response.json["code"]) == (403, "scope_missing")
     assert scope in response.json["detail"]
-    response = Api(house, house.add_client("with", [scope])).request(method, path.format(id=SOME_ID), json={})
-    assert response.status_code in {200, 404, 422}
+    response = Api(house, house.add_client("with", [scope])).request(method, path.format(**SOME), json={})
+    assert response.status_code in {200, 201, 404, 422}
 
 
 @pytest.mark.parametrize(
@@ -131,9 +140,18 @@ def test_another_clients_message_is_as_missing_as_one_that_never_was(api):
     """T24"""
     message_id = api.send().json["id"]
     stranger = Api(api.house, api.house.add_client("stranger"))
-    for method, path in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("POST", "/retry")):
-        theirs = stranger.request(method, f"/v1/messages/{message_id}{path}")
-        missing = stranger.request(method, f"/v1/messages/{SOME_ID}{path}")
+    calls = [
+        ("GET", ""),
+        ("GET", "/events"),
+        ("GET", "/explain"),
+        ("PATCH", ""),
+        ("POST", "/cancel"),
+        ("POST", "/retry"),
+    ]
+    for method, path in calls:
+        body = {"send_at": None} if method == "PATCH" else None
+        theirs = stranger.request(method, f"/v1/messages/{message_id}{path}", json=body)
+        missing = stranger.request(method, f"/v1/messages/{SOME_ID}{path}", json=body)
         assert (theirs.status_code, missing.status_code) == (404, 404)
         assert theirs.json["detail"].replace(message_id, SOME_ID) == missing.json["detail"]
     assert stranger.get("/v1/messages").json["data"] == []

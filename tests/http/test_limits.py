@@ -153,6 +153,18 @@ def test_with_redis_all_processes_count_together(house, reopen, redis_url, limit
         server.flushdb()
 
 
+def test_with_redis_a_stranger_is_counted_where_a_caller_was_before(house, reopen, redis_url, limiter_is_put_back):
+    """T13, T24"""
+    key = house.add_client()
+    with redis.Redis.from_url(redis_url) as server:
+        server.flushdb()
+        limited = reopen(PUBLIC_RATE_LIMIT="2/minute", REDIS_URL=redis_url)
+        assert statuses(Api(limited, key), 1) == [200]
+        assert strangers(limited, *["192.0.2.1"] * 3) == [401, 401, 429]
+        assert statuses(Api(limited, key), 1) == [200]
+        server.flushdb()
+
+
 def test_with_redis_gone_each_process_still_limits(house, reopen, limiter_is_put_back):
     """T13, T34, F5: never unlimited, and still ready to take mail."""
     limited = reopen(API_RATE_LIMIT="3/minute", REDIS_URL="redis://127.0.0.1:1/0")

@@ -20,6 +20,7 @@ RABBITMQ = "127.0.0.1:5672"
 class Broker:
     url: str
     forget: Callable[[], None]  # throw away every wake-up that waits
+    hang_up: Callable[[], None]  # close everybody's connection
 
 
 @contextmanager
@@ -27,9 +28,17 @@ def redis_broker(url: str) -> Iterator[Broker]:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         try:
-            yield Broker(url, client.flushdb)
+            yield Broker(url, client.flushdb, lambda: _hang_up(client))
         finally:
             client.flushdb()
+
+
+def _hang_up(client: redis.Redis) -> None:
+    # Only those of this database number: the server may be others' too.
+    number = str(client.connection_pool.connection_kwargs.get("db", 0))
+    for each in client.client_list():
+        if each["db"] == number and int(each["id"]) != client.client_id():
+            client.client_kill_filter(_id=each["id"])
 
 
 def is_rabbitmq_here() -> bool:
@@ -65,7 +74,11 @@ def _control(*arguments: str) -> bool:
 
 
 def _rabbitmq(virtual_host: str) -> Broker:
-    return Broker(_url(virtual_host), lambda: _each_queue(virtual_host, "queue_purge"))
+    def hang_up() -> None:
+        if virtual_host:
+            assert _control("close_all_connections", "--vhost", virtual_host, "a test")
+
+    return Broker(_url(virtual_host), lambda: _each_queue(virtual_host, "queue_purge"), hang_up)
 
 
 def _url(virtual_host: str) -> str:

@@ -12,11 +12,14 @@ import pytest
 import servers
 import trustme
 
-from tests.journeys import brokers
-from tests.journeys.processes import House
+from tests.journeys import brokers, sink
+from tests.journeys.private_servers import PrivatePostgres, PrivateRedis, private_postgres, private_redis
+from tests.journeys.processes import House, measured
+from tests.journeys.town import Town, open_town
 from tests.wire.server import Script, SmtpServer
 
 CONNECTIONS = 4096
+FAULT = "fault"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +71,60 @@ def server_context(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[PrivatePostgres]:
+    """A PostgreSQL that may be stopped."""
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def own_redis() -> Iterator[PrivateRedis]:
+    """A Redis that may be stopped."""
+    with private_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def whole_town(own_postgres, own_redis, tmp_path_factory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("town"), own_postgres, own_redis) as town:
+        yield town
+
+
+@pytest.fixture
+def town(whole_town) -> Iterator[Town]:
+    """Web, two workers and a beat, all of them alive, with nothing left to do; what a fault broke is mended after."""
+    _mend(whole_town)
+    whole_town.web()
+    yield whole_town
+    _mend(whole_town)
+
+
+def _mend(town: Town) -> None:
+    town.sink.rule = sink.usual
+    town.turnstile.release()
+    for server in (town.postgres, town.redis):
+        server.thaw()
+        server.start()
+    town.postgres.throw_out(-1)
+    with town.postgres.connect(town.database) as connection:
+        # What a failed test left behind must not be counted by the next.
+        connection.execute("UPDATE messages SET status = 'cancelled', due_at = NULL WHERE due_at IS NOT NULL")
+        connection.execute("DELETE FROM route_breakers")
+    town.revive()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Print what became of the messages of a fault; the summary of the run repeats it."""
+
+    def say(line: str) -> None:
+        measured(line)
+        request.node.user_properties.append((FAULT, line))
+
+    return say
+
+
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[dict[str, str]]:
     """The settings of a PostgreSQL database that belongs to one test alone."""
@@ -89,6 +146,14 @@ def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = [
+        line for report in reports if report.when == "call" for name, line in report.user_properties if name == FAULT
+    ]
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if len(report.longrepr) == 3]
     count = Counter("RabbitMQ is missing" in reason for reason in reasons)[True]
     if count:

@@ -16,13 +16,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import requests
 
 COMMAND = str(Path(sys.executable).with_name("email-service"))
 # Where Linux offers it, a process ends with the tests even when those are killed; gunicorn's workers follow it.
 LEASH = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
+# A copy of the tree is tested as itself: PYTHONPATH comes before the installed package.
+_TREE = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 START_SECONDS = 40
 STOP_SECONDS = 40
 _KEY = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+")
@@ -65,7 +67,9 @@ class Process:
 
     def children(self) -> list[int]:
         """The processes it started, such as gunicorn's workers."""
-        return [int(pid) for pid in Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split()]
+        listed = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
+        # The kernel's list misses some of them while others end.
+        return sorted({int(pid) for _ in range(3) for pid in listed.read_text().split()})
 
     def terminate(self) -> int:
         """SIGTERM, as an init system sends it; the exit code."""
@@ -142,17 +146,17 @@ class House:
             check=False,
         )
 
-    def start(self, *arguments: str, **settings: str) -> Process:
-        """Start a command that goes on."""
+    def start(self, *arguments: str, log: IO[bytes] | None = None, **settings: str) -> Process:
+        """Start a command that goes on; what it says goes to a file, and its log to `log` if that is given."""
         log_path = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
-        with log_path.open("wb") as log:
+        with log_path.open("wb") as own_log:
             popen = subprocess.Popen(
                 [*LEASH, COMMAND, *arguments],
                 cwd=self.folder,
                 env=self._environment(settings),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=own_log,
+                stderr=log or subprocess.STDOUT,
                 start_new_session=True,
             )
         self.processes.append(Process(popen, log_path))
@@ -190,7 +194,7 @@ class House:
         return "\n".join(process.log() for process in self.processes)
 
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
-        return {"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **self.settings, **settings}
+        return {**_TREE, "PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **self.settings, **settings}
 
 
 def welcome(to: str) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def test_a_thousand_slow_connections_to_one_process_stop_nobody(house):
         for _ in range(1100):
             stack.enter_context(_connected(web)).sendall(b"G")
         time.sleep(0.2)
-        wait_until(lambda: _answers_within_a_second(web), 8)
+        assert wait_until(lambda: _answers_within_a_second(web), 8)
+        assert web.send()["status"] == "queued"
+    assert web.process.is_running()
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can narrow another process's limits")

@@ -7,7 +7,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-import pytest
 import requests
 
 from tests.journeys.mailbag import Strike, copies, ids, smtp_settings
@@ -44,18 +43,17 @@ def test_a_kill_during_and_right_after_the_content_loses_nothing(house, serve_ma
         web.wait_for(message, "sent")
     _report("kill -9 of the delivering process, 3 times", accepted, server)
     assert copies(server).keys() == ids(accepted)
-    # The kill during the content made no copy; each of the others at most one.
-    assert copies(server).total() - len(accepted) <= 2
+    # The kill during the content made no copy; each of the others at most one of the message in hand and one of that
+    # whose outcome was being written.
+    assert copies(server).total() - len(accepted) <= 4
+    assert max(copies(server).values()) <= 3
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_a_kill_right_after_the_202s_loses_nothing(house, serve_mail, kind, request):
+def test_a_kill_right_after_the_202s_loses_nothing_on_sqlite_either(house, serve_mail):
     """F3"""
     server = serve_mail()
-    settings = request.getfixturevalue("database") if kind == "postgresql" else {}
-    installation = house(**smtp_settings(server, DELIVERY_LEASE_SECONDS="5"), **settings)
+    installation = house(**smtp_settings(server, DELIVERY_LEASE_SECONDS="5"))
     web = installation.serve()
-    web.api_key = web.api_key or installation.create_client()
     accepted, enough = [], Event()
 
     def send(number: int) -> None:
@@ -75,7 +73,7 @@ def test_a_kill_right_after_the_202s_loses_nothing(house, serve_mail, kind, requ
         web.process.kill()
     installation.serve()
     wait_until(lambda: ids(accepted) <= copies(server).keys())
-    _report(f"kill -9 of everything after the 202s, {kind}", accepted, server)
+    _report("kill -9 of everything after the 202s", accepted, server)
     # Four threads were sending at the time.
     assert copies(server).total() - len(copies(server)) <= 4
     assert max(copies(server).values()) <= 2

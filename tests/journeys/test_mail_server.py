@@ -78,7 +78,7 @@ def test_a_wrong_password_delivers_nothing_and_burns_no_attempt(house, serve_mai
     ):
         assert form not in installation.logs()
         assert form not in json.dumps(deferred)
-    assert wait_until(lambda: "transport.down" in installation.logs())
+    assert wait_until(lambda: "route.down" in installation.logs())
 
 
 def _settings(server, ca_file, password):

@@ -35,9 +35,32 @@ def test_the_newest_message_is_the_first(either, client_of):
     assert found(either, client_of) == ids[::-1]
 
 
-def test_nobody_sees_anothers_messages(either, client_of, add_client):
-    either.accept(add_client(either, "stranger"))
-    assert found(either, client_of) == []
+@pytest.mark.parametrize(
+    "wanted",
+    [{}, {"tag": "a"}, {"status": "queued"}, {"tag": "a", "status": "queued"}, {"client_reference": "1"}],
+    ids=lambda wanted: "+".join(wanted) or "all",
+)
+def test_nobody_sees_anothers_messages(either, client_of, add_client, wanted):
+    either.accept(add_client(either, "stranger"), tags=("a",), client_reference="1")
+    ours = either.accept(client_of, tags=("a",), client_reference="1")
+    assert found(either, client_of, **wanted) == [ours]
+
+
+@pytest.mark.parametrize("wanted", [{"tag": "a"}, {"tag": "a", "status": "queued"}], ids="+".join)
+def test_pages_by_tag_neither_skip_nor_repeat(either, client_of, wanted):
+    ids = [either.accept(client_of, tags=("a", "b") if number % 2 else ("b",)) for number in range(8)][::-1]
+    seen, cursor = [], None
+    for _ in range(2):
+        with either.sessions() as session:
+            page = listing.find_messages(session, client_of, MessageFilter(limit=2, cursor=cursor, **wanted))
+        seen += [message.id for message in page.data]
+        cursor = page.next_cursor
+    assert (seen, cursor) == (ids[::2], None)
+
+
+def test_a_tag_that_is_given_twice_finds_its_message_once(either, client_of):
+    message_id = either.accept(client_of, tags=("a", "a"))
+    assert found(either, client_of, tag="a") == [message_id]
 
 
 @pytest.mark.parametrize(

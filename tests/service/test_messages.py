@@ -1,17 +1,16 @@
-"""Accepting, cancelling and retrying messages, and what of them can be read in the database."""
+"""Accepting messages, and what of them can be read in the database."""
 
 import base64
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
 from email_service.kernel import clock
-from email_service.kernel.errors import InvalidInputError, NotFoundError, SealBrokenError, StatusConflictError
+from email_service.kernel.errors import InvalidInputError, NotFoundError, SealBrokenError
 from email_service.kernel.orm import Base, take_lanes_to_wake
+from email_service.messages import content
 from email_service.messages import service as messages
-from email_service.messages.models import Message
 from email_service.messages.submission import Submission
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason
@@ -45,6 +44,10 @@ def dump(house) -> bytes:
 def suppress(house, email: str = "ada@example.com") -> None:
     with house.sessions.begin() as session:
         suppressions.suppress(session, email, Reason.COMPLAINT)
+
+
+def opened(house, message) -> dict:
+    return content.open_variables(house.intake.sealer, message.id, message.content.variables)
 
 
 def names_of(house, message_id) -> list[str]:
@@ -146,16 +149,17 @@ def test_no_variable_and_no_attachment_can_be_read_in_the_database(either, add_c
 
 def test_what_was_sealed_is_opened_again(house, client_id):
     message = house.message(house.accept(client_id, **reset(attachments=(FILE,))))
-    assert messages.open_variables(house.intake.sealer, message) == {"action_url": LINK}
-    assert messages.open_attachments(house.intake.sealer, message) == [FILE]
+    sealer, sealed = house.intake.sealer, message.content.variables
+    assert content.open_variables(sealer, message.id, sealed) == {"action_url": LINK}
+    with house.sessions() as session:
+        assert content.read_attachments(session, sealer, message.id) == [FILE]
 
 
 def test_one_messages_content_does_not_open_as_anothers(house, client_id):
     """T2: a row copied by hand must not let one message carry another's secrets."""
     one, other = (house.message(house.accept(client_id, **reset())) for _ in range(2))
-    one.content.variables = other.content.variables
     with pytest.raises(SealBrokenError):
-        messages.open_variables(house.intake.sealer, one)
+        content.open_variables(house.intake.sealer, one.id, other.content.variables)
 
 
 def test_a_new_secret_key_still_opens_what_the_old_one_sealed(house, reopen, client_id):
@@ -163,101 +167,12 @@ def test_a_new_secret_key_still_opens_what_the_old_one_sealed(house, reopen, cli
     message = house.message(house.accept(client_id, **reset()))
     old = house.app.config["SECRET_KEY"]
     rotated = reopen(SECRET_KEY="n" * 40, SECRET_KEY_FALLBACKS=old)
-    assert messages.open_variables(rotated.intake.sealer, message) == {"action_url": LINK}
+    assert content.open_variables(rotated.intake.sealer, message.id, message.content.variables) == {"action_url": LINK}
     with pytest.raises(SealBrokenError):
-        messages.open_variables(reopen(SECRET_KEY="n" * 40).intake.sealer, message)
-
-
-def test_a_waiting_message_is_cancelled_and_not_delivered(house, client_id):
-    message_id = house.accept(client_id, **reset())
-    with house.sessions.begin() as session:
-        messages.cancel(session, client_id, message_id)
-    assert house.deliver() == 0
-    assert (house.message(message_id).status, house.captured()) == ("cancelled", [])
-    assert house.message(message_id).content is None
-
-
-@pytest.mark.parametrize("status", ["sending", "sent", "failed", "uncertain", "cancelled", "suppressed"])
-def test_a_message_that_does_not_wait_cannot_be_cancelled(house, client_id, status):
-    message_id = house.accept(client_id)
-    house.execute("UPDATE messages SET status = :status", status=status)
-    with house.sessions.begin() as session, pytest.raises(StatusConflictError):
-        messages.cancel(session, client_id, message_id)
-    assert house.message(message_id).status == status
-
-
-@pytest.mark.parametrize("status", ["failed", "bounced", "uncertain", "expired"])
-def test_a_retry_starts_over(either, add_client, status):
-    client_id = add_client(either)
-    message_id = either.accept(client_id)
-    spoilt = "status = :status, due_at = NULL, attempt_count = 9, uncertain_count = 1, lost_lease_count = 2"
-    either.execute(f"UPDATE messages SET {spoilt}", status=status)
-    with either.sessions.begin() as session:
-        messages.retry(session, either.intake, client_id, message_id)
-    message = either.message(message_id)
-    assert (message.status, message.attempt_count, message.uncertain_count, message.lost_lease_count) == (
-        "queued",
-        0,
-        0,
-        0,
-    )
-    assert message.finished_at is None
-    assert either.deliver() == 1
-    assert either.message(message_id).status == "sent"
-
-
-def test_a_retry_of_an_expired_message_lifts_its_expiry(house, client_id):
-    message_id = house.accept(client_id, expires_at=clock.now() + timedelta(hours=1))
-    with house.sessions.begin() as session:
-        message = session.get(Message, message_id)
-        message.status, message.expires_at = "expired", clock.now() - timedelta(hours=1)
-    with house.sessions.begin() as session:
-        messages.retry(session, house.intake, client_id, message_id)
-    house.deliver()
-    assert house.message(message_id).status == "sent"
-
-
-@pytest.mark.parametrize("status", ["queued", "scheduled", "sending", "deferred", "sent", "cancelled", "suppressed"])
-def test_a_message_that_did_not_fail_cannot_be_retried(house, client_id, status):
-    message_id = house.accept(client_id)
-    house.execute("UPDATE messages SET status = :status", status=status)
-    with house.sessions.begin() as session, pytest.raises(StatusConflictError):
-        messages.retry(session, house.intake, client_id, message_id)
-
-
-def test_a_message_whose_content_was_wiped_cannot_be_retried(house, client_id):
-    message_id = house.accept(client_id)
-    house.execute("UPDATE messages SET status = 'failed'")
-    house.execute("DELETE FROM message_contents")
-    with house.sessions.begin() as session, pytest.raises(StatusConflictError, match="wiped"):
-        messages.retry(session, house.intake, client_id, message_id)
+        content.open_variables(reopen(SECRET_KEY="n" * 40).intake.sealer, message.id, message.content.variables)
 
 
 def test_another_clients_message_does_not_exist(house, client_id, add_client):
     message_id, stranger = house.accept(client_id), add_client(house, "stranger")
-    with house.sessions() as session:
-        for act in (messages.get, messages.cancel):
-            with pytest.raises(NotFoundError):
-                act(session, stranger, message_id)
-        with pytest.raises(NotFoundError):
-            messages.retry(session, house.intake, stranger, message_id)
-
-
-def test_a_retry_while_mail_is_switched_off_sends_nothing_later_either(house, client_id):
-    message_id = house.accept(client_id)
-    house.execute("UPDATE messages SET status = 'failed', due_at = NULL")
-    with house.sessions.begin() as session:
-        messages.retry(session, replace(house.intake, is_mail_off=True), client_id, message_id)
-    assert house.message(message_id).status == "cancelled"
-    assert house.message(message_id).due_at is None
-
-
-def test_a_sensitive_message_whose_time_is_over_cannot_be_retried(house, client_id):
-    """A reset link is not sent once its token is dead."""
-    message_id = house.accept(client_id, expires_at=clock.now() + timedelta(hours=1))
-    with house.sessions.begin() as session:
-        message = session.get(Message, message_id)
-        message.status, message.is_sensitive = "uncertain", True
-        message.expires_at = clock.now() - timedelta(seconds=1)
-    with house.sessions.begin() as session, pytest.raises(StatusConflictError, match="expired"):
-        messages.retry(session, house.intake, client_id, message_id)
+    with house.sessions() as session, pytest.raises(NotFoundError):
+        messages.get(session, stranger, message_id)

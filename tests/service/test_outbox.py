@@ -12,7 +12,6 @@ from email_service.delivery import outbox
 from email_service.kernel import clock
 from email_service.kernel.orm import database_now, new_id
 from email_service.messages.models import Message
-from email_service.messages.service import LANES
 from email_service.messages.state import Status
 
 LEASE_SECONDS = 180.0
@@ -48,11 +47,6 @@ def add(house, client_id, count: int = 1, **fields) -> list:
     return [row["id"] for row in rows]
 
 
-def claim(house, limit: int = 10, lanes=LANES, lease_seconds: float = LEASE_SECONDS) -> list[outbox.Lease]:
-    with house.sessions.begin() as session:
-        return outbox.claim(session, lanes, limit, lease_seconds)
-
-
 def end_leases(house) -> None:
     """Let every lease that is held run out now, by the database's clock."""
     ended = update(Message).where(Message.lease_id.is_not(None)).values(due_at=database_now(timedelta(seconds=-1)))
@@ -71,7 +65,7 @@ def test_two_claimers_never_hold_the_same_message(request, add_client, fixture, 
     def work() -> None:
         start.wait()
         try:
-            while leases := claim(house, limit=20):
+            while leases := house.claim(limit=20):
                 with lock:
                     taken.update(lease.message_id for lease in leases)
         except Exception as error:
@@ -89,16 +83,16 @@ def test_two_claimers_never_hold_the_same_message(request, add_client, fixture, 
 
 def test_a_claim_holds_its_messages_against_the_next_claim(either, add_client):
     [message_id] = add(either, add_client(either))
-    [lease] = claim(either)
+    [lease] = either.claim()
     assert (lease.message_id, lease.claimed_from) == (message_id, Status.QUEUED)
-    assert claim(either) == []
+    assert either.claim() == []
     message = either.message(message_id)
     assert (message.status, message.lease_id) == ("sending", lease.lease_id)
 
 
 def test_a_claim_takes_no_more_than_it_asked_for(either, add_client):
     add(either, add_client(either), 7)
-    assert [len(claim(either, limit=3)) for _ in range(4)] == [3, 3, 1, 0]
+    assert [len(either.claim(limit=3)) for _ in range(4)] == [3, 3, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +110,7 @@ def test_only_what_is_due_is_taken(either, add_client, fields, is_taken):
     due_at = fields.get("due_at", clock.now() - timedelta(seconds=1))
     when = clock.now() + timedelta(minutes=1) if due_at == "later" else due_at
     add(either, add_client(either), **{**fields, "due_at": when})
-    assert bool(claim(either)) is is_taken
+    assert bool(either.claim()) is is_taken
 
 
 def test_token_mail_goes_first_and_the_longest_due_goes_before_the_others(either, add_client):
@@ -125,7 +119,7 @@ def test_token_mail_goes_first_and_the_longest_due_goes_before_the_others(either
     ordinary = add(either, client_id, 2)
     [waiting] = add(either, client_id, due_at=clock.now() - timedelta(minutes=1))
     token = add(either, client_id, 2, lane="token")
-    taken = [[lease.message_id for lease in claim(either, limit=limit)] for limit in (2, 1, 2, 2)]
+    taken = [[lease.message_id for lease in either.claim(limit=limit)] for limit in (2, 1, 2, 2)]
     assert [set(each) for each in taken] == [set(token), {waiting}, set(ordinary), set(bulk)]
 
 
@@ -133,17 +127,17 @@ def test_a_lane_is_served_only_by_those_who_serve_it(either, add_client):
     client_id = add_client(either)
     add(either, client_id, lane="bulk")
     [token] = add(either, client_id, lane="token")
-    assert [lease.message_id for lease in claim(either, lanes=["token"])] == [token]
-    assert claim(either, lanes=["token", "transactional"]) == []
-    assert claim(either, lanes=()) == []
+    assert [lease.message_id for lease in either.claim(lanes=["token"])] == [token]
+    assert either.claim(lanes=["token", "transactional"]) == []
+    assert either.claim(lanes=()) == []
 
 
 def test_a_lost_lease_is_taken_over_and_counted(either, add_client):
     """F1, F2"""
     [message_id] = add(either, add_client(either))
-    [first] = claim(either)
+    [first] = either.claim()
     end_leases(either)
-    [second] = claim(either)
+    [second] = either.claim()
     assert (second.message_id, second.claimed_from) == (message_id, Status.SENDING)
     assert second.lease_id != first.lease_id
     assert either.message(message_id).lost_lease_count == 1
@@ -156,24 +150,24 @@ def test_a_message_that_nobody_began_to_send_goes_back_as_it_was(either, add_cli
     client_id = add_client(either)
     add(either, client_id, status=Status.QUEUED)
     add(either, client_id, status=Status.DEFERRED)
-    leases = claim(either)
+    leases = either.claim()
     kept, returned = leases
     with either.sessions.begin() as session:
-        outbox.release(session, [returned])
+        outbox.give_back(session, [returned])
     message = either.message(returned.message_id)
     assert (message.status, message.lease_id, message.claimed_from) == (returned.claimed_from, None, None)
     assert either.message(kept.message_id).status == "sending"
-    assert [lease.message_id for lease in claim(either)] == [returned.message_id]
+    assert [lease.message_id for lease in either.claim()] == [returned.message_id]
 
 
 def test_giving_back_a_lost_lease_takes_nothing_from_its_new_holder(either, add_client):
     """F1"""
     add(either, add_client(either))
-    [lost] = claim(either)
+    [lost] = either.claim()
     end_leases(either)
-    [held] = claim(either)
+    [held] = either.claim()
     with either.sessions.begin() as session:
-        outbox.release(session, [lost])
+        outbox.give_back(session, [lost])
     message = either.message(held.message_id)
     assert (message.status, message.lease_id) == ("sending", held.lease_id)
 
@@ -183,9 +177,9 @@ def test_leases_and_due_times_go_by_the_clock_of_the_database(either, add_client
     client_id = add_client(either)
     [held] = add(either, client_id)
     add(either, client_id, due_at=clock.now() + timedelta(hours=1))
-    [lease] = claim(either)
+    [lease] = either.claim()
     with travel(clock.now() + timedelta(hours=2)):
-        assert claim(either) == []
+        assert either.claim() == []
     remaining = either.execute(select(Message.due_at, database_now()).where(Message.id == held))[0]
     assert LEASE_SECONDS - 30 < (remaining[0] - remaining[1]).total_seconds() <= LEASE_SECONDS
     assert lease.ends_at_seconds - clock.monotonic_seconds() <= LEASE_SECONDS
@@ -196,5 +190,8 @@ def test_expiry_goes_by_the_clock_of_the_database(either, add_client):
     client_id = add_client(either)
     later, over = clock.now() + timedelta(hours=1), clock.now() - timedelta(seconds=1)
     ids = [add(either, client_id, expires_at=when)[0] for when in (later, over, None)]
+    leases = either.claim()
     with travel(clock.now() + timedelta(hours=2)), either.sessions.begin() as session:
-        assert [outbox.is_expired(session, session.get(Message, each)) for each in ids] == [False, True, False]
+        rows = outbox.read_claimed(session, leases)
+    found = {row.id: row.expires_at is not None and row.expires_at <= row.read_at for row in rows}
+    assert [found[each] for each in ids] == [False, True, False]

@@ -5,12 +5,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from email_service.delivery import outbox
-from email_service.delivery.transport import Outcome, Parcel, Phase, Report
+from email_service.delivery.models import RouteBreaker
+from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.kernel import clock
 from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
-from email_service.messages.service import LANES
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason, Suppression
 from tests.log_capture import captured_logs, parsed
@@ -48,7 +47,7 @@ def test_a_taken_message_is_sent_with_its_attempt_and_event(either, add_client):
     message, [attempt] = either.message(message_id), either.message(message_id).attempts
     assert (message.status, message.due_at, message.lease_id) == ("sent", None, None)
     assert message.finished_at >= message.created_at
-    assert (attempt.transport, attempt.outcome, attempt.phase, attempt.code) == ("scripted", "accepted", "final", 250)
+    assert (attempt.transport, attempt.outcome, attempt.phase, attempt.code) == ("capture", "accepted", "final", 250)
     assert attempt.started_at <= attempt.finished_at
     event = either.events(message_id)[-1]
     assert (event.name, event.data["reason"]) == ("message.sent", "accepted_by_server")
@@ -82,22 +81,11 @@ def test_an_unknown_address_bounces_and_is_suppressed(either, add_client):
 def test_two_bounces_at_the_same_time_make_one_suppression(either, add_client):
     client_id = add_client(either)
     ids = {either.accept(client_id), either.accept(client_id)}
-    mine, theirs = _claim(either)
-    other_worker = either.drain(Scripted([NO_SUCH_USER])).worker
-
-    class Meanwhile(Scripted):
-        def send(self, *, parcel: Parcel) -> Report:
-            other_worker.deliver(theirs)
-            return super().send(parcel=parcel)
-
-    either.drain(Meanwhile([NO_SUCH_USER])).worker.deliver(mine)
+    mine, theirs = either.claim()
+    either.conclude(theirs, NO_SUCH_USER)
+    either.conclude(mine, NO_SUCH_USER)
     assert {either.message(each).status for each in ids} == {"bounced"}
     assert either.execute(select(Suppression.message_id)) == [(theirs.message_id,)]
-
-
-def _claim(house):
-    with house.sessions.begin() as session:
-        return outbox.claim(session, LANES, 10, 180.0)
 
 
 def test_a_message_refused_for_what_it_is_fails_and_its_address_stays_good(house, client_id, message_id):
@@ -112,13 +100,15 @@ def test_a_transport_that_is_down_burns_no_attempt_and_stops_the_knocking(house,
     """F9: the breaker opens, the rest of the batch goes back as it was."""
     other = house.accept(client_id)
     transport = Scripted([DOWN])
-    drain = house.drain(transport)
-    assert drain.run(lambda: False) == 1
-    assert drain.breaker.is_open()
-    tried = house.message(message_id)
-    assert (tried.status, tried.attempt_count) == ("deferred", 0)
-    assert (house.message(other).status, len(transport.parcels)) == ("queued", 1)
-    assert drain.run(lambda: False) == 0
+    with house.delivering(transport) as dispatcher:
+        dispatcher.drain("transactional")
+        dispatcher.settle()
+        tried = house.message(message_id)
+        assert (tried.status, tried.attempt_count) == ("deferred", 0)
+        assert (house.message(other).status, len(transport.parcels)) == ("queued", 1)
+        assert dispatcher.drain("transactional") == 0
+    [row] = house.execute(select(RouteBreaker.route, RouteBreaker.failure_count))
+    assert tuple(row) == ("capture", 1)
 
 
 def test_an_uncertain_message_is_sent_once_more_and_then_held(house, message_id):
@@ -220,18 +210,13 @@ def test_an_address_suppressed_since_is_not_mailed(house, message_id):
 def test_a_result_that_comes_after_the_lease_was_lost_changes_nothing(either, add_client):
     """F1: the attempt is kept as evidence, the status belongs to the new holder."""
     message_id = either.accept(add_client(either))
-    [lost] = _claim(either)
+    [lost] = either.claim()
 
-    class Slow(Scripted):
-        def send(self, *, parcel: Parcel) -> Report:
-            either.execute(update(Message).values(due_at=database_now(timedelta(seconds=-1))))
-            self.held = _claim(either)
-            return super().send(parcel=parcel)
-
-    slow = Slow([NO_SUCH_USER])
-    either.drain(slow).worker.deliver(lost)
+    either.execute(update(Message).values(due_at=database_now(timedelta(seconds=-1))))
+    [held] = either.claim()
+    either.conclude(lost, NO_SUCH_USER)
     message = either.message(message_id)
-    assert (message.status, message.lease_id) == ("sending", slow.held[0].lease_id)
+    assert (message.status, message.lease_id) == ("sending", held.lease_id)
     assert [attempt.outcome for attempt in message.attempts] == ["refused"]
     assert either.execute("SELECT * FROM suppressions") == []
 
@@ -239,7 +224,7 @@ def test_a_result_that_comes_after_the_lease_was_lost_changes_nothing(either, ad
 def test_a_message_whose_worker_died_is_sent_by_the_next_with_a_note(either, add_client):
     """F1, F2"""
     message_id = either.accept(add_client(either))
-    _claim(either)
+    either.claim()
     wait_is_over(either)
     transport = Scripted([ACCEPTED])
     either.deliver(transport)
@@ -252,7 +237,7 @@ def test_a_message_that_kills_every_worker_is_held_at_last(house, message_id):
     """F13"""
     transport = Scripted([ACCEPTED])
     for _ in range(6):
-        _claim(house)
+        house.claim()
         wait_is_over(house)
     house.deliver(transport)
     message = house.message(message_id)
@@ -262,8 +247,14 @@ def test_a_message_that_kills_every_worker_is_held_at_last(house, message_id):
 def test_stopping_gives_back_what_was_not_begun(house, client_id, message_id):
     """F15"""
     waiting = [house.accept(client_id) for _ in range(3)]
-    transport = Scripted([ACCEPTED])
-    assert house.drain(transport).run(lambda: bool(transport.parcels)) == 1
+
+    class Stopping(Scripted):
+        def send(self, **given) -> Report:
+            dispatcher.ask_to_stop()
+            return super().send(**given)
+
+    with house.delivering(Stopping([ACCEPTED])) as dispatcher:
+        dispatcher.drain("transactional")
     assert house.message(message_id).status == "sent"
     assert {house.message(each).status for each in waiting} == {"queued"}
 

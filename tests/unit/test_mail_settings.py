@@ -154,6 +154,8 @@ def declared() -> dict[str, Variable]:
 
 def test_the_example_lists_exactly_the_settings_and_their_aliases():
     listed = set(re.findall(r"^# ([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE))
+    # The variables of routes have names in them; test_mail_routes.py looks at those.
+    listed = {name for name in listed if not name.startswith("MAIL_ROUTE_")}
     aliases = {variable.alias for variable in declared().values() if variable.alias} | {"SENDER_NAME"}
     assert listed == set(declared()) | aliases
 

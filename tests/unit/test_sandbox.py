@@ -86,6 +86,8 @@ GROWING = [
     "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "{% block b %}{{ self.b() }}{{ self.b() }}{% endblock %}",
     "{% for x in [[[]]] recursive %}{{ loop([[]]) }}{{ loop([[]]) }}{% endfor %}",
+    "{% for a in range(900) recursive %}{% if loop.depth == 1 %}{{ loop(range(900)) }}{% endif %}{% endfor %}",
+    "{% for a in range(900) %}{% for b in range(900)|unique %}{% endfor %}{% endfor %}",
     "{% for x in name %}{% for y in name %}{{ name }}{% endfor %}{% endfor %}",
 ]
 

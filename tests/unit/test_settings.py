@@ -107,7 +107,7 @@ def test_every_mistake_is_named_at_once():
         MAIL_CA_FILE="/nowhere/ca.pem",
         MAIL_MAX_EMAILS="many",
         MAIL_RETRY_DELAYS="2s,soon",
-        DELIVERY_THREADS="65",
+        DELIVERY_THREADS="129",
         FRONTEND_URL="https://app.acme.example/path",
         BRAND_NAME="two\nlines",
         BRAND_LOGO_URL="javascript:alert(1)",
@@ -122,8 +122,16 @@ def test_every_mistake_is_named_at_once():
         API_RATE_LIMIT="6000",
         LOG_LEVEL="loud",
         LOG_FORMAT="xml",
+        MAIL_MAX_RATE="fast",
+        MAIL_DOMAIN_RATES="gmail.com",
+        MAIL_ROUTES="SES",
+        SUPPRESSION_OVERRIDE_LANES="all",
+        DKIM_KEYS="acme.example",
+        RETENTION_DAYS="0",
+        CONTENT_RETENTION_DAYS="week",
+        AUDIT_RETENTION_DAYS="3651",
     )
-    assert len(wrong) == 26
+    assert len(wrong) == 35
     assert wrong["SMTP_PORT"] == "write a whole number from 1 to 65535."
 
 
@@ -236,6 +244,20 @@ def test_no_secret_is_shown():
     for shown in (repr(settings), str(settings), f"{settings}"):
         assert "hidden" not in shown
         assert "smtp.acme.example" in shown
+
+
+def test_content_is_kept_no_longer_than_the_message():
+    assert read(RETENTION_DAYS="7").content_retention_days == 7
+    assert read(RETENTION_DAYS="1", CONTENT_RETENTION_DAYS="0").content_retention_days == 0
+    assert "at most 6" in mistakes(RETENTION_DAYS="6")["CONTENT_RETENTION_DAYS"]
+    assert "at most 90" in mistakes(CONTENT_RETENTION_DAYS="91")["CONTENT_RETENTION_DAYS"]
+
+
+@pytest.mark.parametrize(
+    ("written", "lanes"), [("bulk, Token", ("token", "bulk")), ("none", ()), ("", ("token",)), ("bulk", ("bulk",))]
+)
+def test_the_lanes_in_which_a_suppression_can_be_overridden(written, lanes):
+    assert read(SUPPRESSION_OVERRIDE_LANES=written).suppression_override_lanes == lanes
 
 
 def test_resources_are_found_in_a_checkout():

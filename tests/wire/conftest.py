@@ -18,7 +18,7 @@ from tests.wire.server import Script, SmtpServer
 CONTENT = b"From: a@example.com\r\nSubject: hello\r\n\r\nfirst\r\n.\r\n..two\r\nlast\r\n"
 
 # Short enough for a suite of seconds, long enough for two busy cores.
-LIMITS = SmtpLimits(timeout_seconds=0.3, attempt_max_seconds=0.6)
+LIMITS = SmtpLimits(timeout_seconds=0.5, attempt_max_seconds=1)
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +50,24 @@ def server_context(context_for: Callable[..., ssl.SSLContext]) -> ssl.SSLContext
     return context_for("localhost", "127.0.0.1")
 
 
+@pytest.fixture(params=["plain", "pipelining"])
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Whether the servers of the test offer PIPELINING; what comes of a parcel must not depend on it."""
+    return request.param
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[..., SmtpServer]]:
+def serve(dialect: str) -> Iterator[Callable[..., SmtpServer]]:
     """Start a server from the fields of its script."""
     with contextlib.ExitStack() as stack:
-        yield lambda **fields: stack.enter_context(SmtpServer(Script(**fields)))
+
+        def serve_script(**fields) -> SmtpServer:
+            script = Script(**fields)
+            if dialect == "pipelining":
+                script = replace(script, extensions=(*script.extensions, "PIPELINING"))
+            return stack.enter_context(SmtpServer(script))
+
+        yield serve_script
 
 
 @pytest.fixture
@@ -84,3 +97,9 @@ def parcel() -> Parcel:
 def parcel_to(parcel: Parcel) -> Callable[..., Parcel]:
     """The parcel with some of it exchanged."""
     return lambda **changes: replace(parcel, **changes)
+
+
+@pytest.fixture
+def parcels(parcel) -> list[Parcel]:
+    """Five, each with a number in its content."""
+    return [replace(parcel, message_id=str(n), content=b"X-Number: %d\r\n\r\n.\r\nbody\r\n" % n) for n in range(5)]

@@ -5,51 +5,12 @@ It keeps every octet it was sent and refuses to know anything of the client unde
 import base64
 import contextlib
 import socket
-import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Self
 
+from tests.wire.script import Conversation, Received, Script
 from tests.wire.steps import Drop, Reply, Step
-
-
-@dataclass(frozen=True)
-class Script:
-    """What the server offers and how it behaves.
-
-    The keys of `steps` are banner, ehlo, helo, starttls, auth, mail, rcpt, `rcpt:<address>`, data, content (after the
-    354, before any of it is read), final, rset, noop and quit. A list is taken one by one, its last
-    item again and again.
-    """
-
-    steps: Mapping[str, Step | Sequence[Step]] = field(default_factory=dict)
-    extensions: tuple[str, ...] = ("SIZE 10000000", "8BITMIME", "SMTPUTF8")
-    tls: str = "none"  # none, starttls or implicit
-    context: ssl.SSLContext | None = None
-    credentials: tuple[str, str] | None = None
-    mechanisms: str = "PLAIN LOGIN"
-
-
-@dataclass
-class Received:
-    """One message whose final dot was read; `is_accepted` once the server said 250."""
-
-    mail_from: str
-    rcpt_to: list[str]
-    content: bytes  # with the dots un-stuffed
-    raw: bytes = field(repr=False)  # as it came, final dot included
-    is_accepted: bool = False
-
-
-@dataclass
-class Conversation:
-    """One connection: every octet the client sent (in the clear, under TLS too) and its commands."""
-
-    raw: bytearray = field(default_factory=bytearray)
-    commands: list[str] = field(default_factory=list)
-    is_encrypted: bool = False
-    is_authenticated: bool = False
 
 
 class SmtpServer:
@@ -144,7 +105,8 @@ class _Session:
         self.sock = sock
         self.conversation = conversation
         self.pending = bytearray()
-        self.mail_from = ""
+        self.answers = bytearray()  # corked
+        self.mail_from: str | None = None
         self.rcpt_to: list[str] = []
 
     def run(self) -> None:
@@ -217,24 +179,33 @@ class _Session:
             self.mail_from, self.rcpt_to = argument.split("<", 1)[1].split(">", 1)[0], []
 
     def rcpt(self, argument: str) -> None:
+        if self.mail_from is None:
+            self.write(b"503 5.5.1 MAIL first\r\n")
+            return
         address = argument.split("<", 1)[1].split(">", 1)[0]
         key = f"rcpt:{address}" if f"rcpt:{address}" in self.script.steps else "rcpt"
         if self.answer(key, "250 2.1.5 ok").startswith("2"):
             self.rcpt_to.append(address)
 
     def data(self, _: str) -> None:
+        if not self.rcpt_to and "data" not in self.script.steps:
+            self.write(b"554 5.5.1 no valid recipients\r\n")
+            return
         if not self.answer("data", "354 go on").startswith("354"):
             return
         self.answer("content", None)
         raw = self.read_content()
         content = raw[:-3].replace(b"\r\n..", b"\r\n.")
-        received = Received(self.mail_from, self.rcpt_to, content[1:] if content.startswith(b"..") else content, raw)
+        received = Received(
+            self.mail_from or "", self.rcpt_to, content[1:] if content.startswith(b"..") else content, raw
+        )
         with self.server.lock:
             self.server.received.append(received)
+        self.mail_from, self.rcpt_to = None, []
         self.answer("final", "250 2.0.0 queued", received)
 
     def rset(self, _: str) -> None:
-        self.rcpt_to = []
+        self.mail_from, self.rcpt_to = None, []
         self.answer("rset", "250 2.0.0 ok")
 
     def noop(self, _: str) -> None:
@@ -252,8 +223,11 @@ class _Session:
         # Recorded before it is said: who reads the reply may look at once.
         if received and step.text.startswith("2"):
             received.is_accepted = True
+        if step.is_last:
+            self.flush()
         step.perform(self.write, self.server.is_stopping)
         if step.is_last:
+            self.flush()
             if isinstance(step, Drop) and step.is_abrupt:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             raise _HangupError
@@ -289,11 +263,22 @@ class _Session:
         return taken
 
     def receive(self) -> None:
+        self.flush()
         octets = self.sock.recv(65536)
         if not octets:
             raise _HangupError
         self.conversation.raw += octets
+        self.conversation.segments.append(octets)
         self.pending += octets
 
     def write(self, octets: bytes) -> None:
-        self.sock.sendall(octets)
+        if self.script.is_corked:
+            self.answers += octets
+            return
+        for start in range(0, len(octets), self.script.cut_octets or len(octets)):
+            self.sock.sendall(octets[start : start + (self.script.cut_octets or len(octets))])
+
+    def flush(self) -> None:
+        answers, self.answers = bytes(self.answers), bytearray()
+        if answers:
+            self.sock.sendall(answers)

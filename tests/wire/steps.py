@@ -51,6 +51,17 @@ class Stall(Step):
 
 
 @dataclass(frozen=True)
+class Late(Step):
+    """A reply after a pause."""
+
+    pause_seconds: float = 0.15
+
+    def perform(self, write: Write, is_stopping: threading.Event) -> None:
+        is_stopping.wait(self.pause_seconds)
+        super().perform(write, is_stopping)
+
+
+@dataclass(frozen=True)
 class Drip(Step):
     """Say the text one octet at a time."""
 

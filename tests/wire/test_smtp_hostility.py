@@ -137,7 +137,7 @@ def test_the_servers_wish_is_reported(serve, connect, parcel, text):
 
 
 @pytest.mark.parametrize("key", ["mail", "rcpt", "data", "content"])
-def test_an_answer_before_its_question_is_never_taken_for_success(serve, connect, parcel_to, key):
+def test_an_answer_before_its_question_is_never_taken_for_success(*, serve, connect, dialect, parcel_to, key):
     """F10: a 250 that lies ready would pass for the answer to the final dot"""
     early = {"mail": "250 ok", "rcpt": "250 ok", "data": "354 go", "content": "250 early"}[key]
     extra = "" if key == "content" else "\r\n250 2.0.0 queued"
@@ -147,9 +147,12 @@ def test_an_answer_before_its_question_is_never_taken_for_success(serve, connect
     report = connect(server, limits=SmtpLimits()).send(parcel=large)
     assert report.outcome is Outcome.RETRY_LATER
     assert report.reply != "timed out"
-    last = "DATA" if key == "content" else key.upper()
-    assert server.commands[-1].startswith(last)  # and nothing after it
-    assert server.messages == []
+    if dialect == "plain":
+        last = "DATA" if key == "content" else key.upper()
+        assert server.commands[-1].startswith(last)  # and nothing after it
+    assert server.received == []
+    if key != "content":
+        assert b"zzz" not in server.conversations[0].raw
 
 
 def test_a_server_that_gives_its_reason_while_we_write_is_heard(serve, connect, parcel_to):

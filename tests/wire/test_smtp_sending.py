@@ -1,10 +1,14 @@
 """What reaches a server that behaves: the envelope, the content and its dots, over each kind of connection."""
 
 import contextlib
+from contextlib import nullcontext
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from email_service.delivery.transport import Outcome, Phase, Report
+from email_service.delivery import smtp_dialogue
+from email_service.delivery.transport import Outcome, Parcel, Phase, Report
 from email_service.kernel.errors import InvalidInputError, SettingsError
 from tests.wire.steps import Drop, Reply, ReplyThenDrop, Stall
 
@@ -46,6 +50,18 @@ def test_line_ends_that_servers_read_apart_never_reach_the_wire(serve, connect, 
     with pytest.raises(InvalidInputError):
         connect(server).send(parcel=parcel_to(content=smuggled))
     assert server.session_count == 0
+
+
+@given(
+    st.lists(st.sampled_from([b"\r\n", b"\n", b"\r", b"\0", b"a", b".", b"\x85", b"\xff"]), max_size=9).map(b"".join)
+)
+def test_every_line_end_is_looked_at(content):
+    """T20"""
+    parcel = Parcel(message_id="1", sender="us@example.com", recipient="ada@example.org", content=content)
+    without = content.replace(b"\r\n", b"")
+    is_fit = not any(octet in without for octet in b"\r\n\0")
+    with nullcontext() if is_fit else pytest.raises(InvalidInputError):
+        smtp_dialogue.check(parcel)
 
 
 @pytest.mark.parametrize(

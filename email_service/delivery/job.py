@@ -1,0 +1,35 @@
+"""What travels inside a worker process: a claimed message on its way out, and what came of it. Pure data."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from email_service.delivery.outbox import Lease
+from email_service.delivery.transport import Report
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Job:
+    """One claimed message that may be sent, with the route it is to take."""
+
+    lease: Lease
+    message: Any = field(repr=False)  # a row of outbox.read_claimed
+    lane: str
+    route: str
+    copies: tuple[str, ...] = ()  # addresses of cc and bcc that may be mailed
+    held_back: frozenset[str] = frozenset()  # those that must not be
+    starts_at_seconds: float = 0.0  # not before this, on clock.monotonic_seconds: its place under a rate
+    ends_at_seconds: float  # when the lease ends unless it is renewed
+    expires_at_seconds: float = math.inf  # not after this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one attempt came to."""
+
+    job: Job
+    report: Report
+    started_at: datetime
+    finished_at: datetime
+    has_other_way: bool = False  # another route, or another connection, may take the message at once

@@ -1,0 +1,96 @@
+"""One thread that writes outcomes as fast as the database takes them: all that came while it wrote go together next.
+
+Nothing waits for a batch to fill, so an outcome is open no longer than two commits. Knows no message and no rule.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from email_service.delivery.job import Job, Result
+from email_service.delivery.settlement import Rules, settle
+
+MOST_AT_ONCE = 200
+DATABASE_PAUSE_SECONDS = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Settler:
+    """Takes results from every worker of the process."""
+
+    def __init__(self, sessions: sessionmaker[Session], rules: Rules, forget: Callable[[Sequence[Job]], None]) -> None:
+        self._sessions = sessions
+        self._rules = rules
+        self._forget = forget  # told of the jobs that are done with
+        self._results: list[Result] = []
+        self._condition = threading.Condition()
+        self._is_ending = False
+        self._thread = threading.Thread(target=self._loop, name="settler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, result: Result) -> None:
+        """Have this written down; returns at once."""
+        with self._condition:
+            self._results.append(result)
+            self._condition.notify()
+
+    def end(self, timeout_seconds: float) -> bool:
+        """Write what is left and end; whether that was done in time."""
+        with self._condition:
+            self._is_ending = True
+            self._condition.notify()
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _loop(self) -> None:
+        while True:
+            with self._condition:
+                while not self._results and not self._is_ending:
+                    self._condition.wait()
+                results = self._results[:MOST_AT_ONCE]
+                del self._results[:MOST_AT_ONCE]
+            if not results:
+                return
+            self._write_surely(results)
+            self._forget([result.job for result in results])
+
+    def _write_surely(self, results: Sequence[Result]) -> None:
+        """Write the outcomes down, however long the database is away: forgetting one would send its message again."""
+        while True:
+            try:
+                return self._write(results)
+            except (OperationalError, InterfaceError) as error:
+                # While the database is away nobody can claim the messages either, so there is no end to wait for.
+                _log.warning("delivery.outcomes_wait", count=len(results), error=type(error).__name__)
+                time.sleep(DATABASE_PAUSE_SECONDS)
+            except SQLAlchemyError:
+                if len(results) == 1:
+                    # The lease ends by itself, and the message counts as one whose worker died.
+                    _log.exception("delivery.outcome_lost", message_id=str(results[0].job.lease.message_id))
+                    return None
+                # One result that cannot be written must not take the others with it.
+                for result in results:
+                    self._write_surely([result])
+                return None
+
+    def _write(self, results: Sequence[Result]) -> None:
+        with self._sessions.begin() as session:
+            settled = settle(session, self._rules, results)
+        bound = _log.bind()  # once, for it costs more than a line
+        for result, status, reason in settled:
+            report = result.report
+            bound.info(
+                f"message.{status}",
+                message_id=str(result.job.lease.message_id),
+                reason=reason,
+                route=result.job.route,
+                phase=report.phase,
+                code=report.code,
+            )

@@ -1,0 +1,171 @@
+"""The composition root of delivery: builds the dispatcher, its routes and its tidying from the settings.
+
+Knows every concrete class of delivery, so that no room of it has to; web parts are put together in `app`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from flask import Flask
+from flask_mail import _Mail
+
+from email_service.delivery.assignment import Assigner
+from email_service.delivery.breaker import Breakers
+from email_service.delivery.capture_transport import CaptureTransport
+from email_service.delivery.dispatcher import Dispatcher, Outfit
+from email_service.delivery.dkim import Signer
+from email_service.delivery.letters import Packer
+from email_service.delivery.pool import Pool, Seat
+from email_service.delivery.routing import Route
+from email_service.delivery.runner import LocalRunner
+from email_service.delivery.settlement import Rules
+from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
+from email_service.delivery.transport import Transport
+from email_service.delivery.worker import Worker
+from email_service.messages.service import LANES, Intake
+from email_service.rendering.renderer import Renderer
+from email_service.retention.policy import Policy
+from email_service.retention.purge import Purge
+from email_service.settings import MailMode, MailRoute, Settings
+from email_service.web import context
+
+LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
+
+
+def _feel_nothing() -> None:
+    """The pulse of a process that others can ask."""
+
+
+def create_runner(app: Flask) -> LocalRunner:
+    """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
+    parts = context.parts_of(app)
+    runner = LocalRunner(create_dispatcher(app), LANES, create_tidy(app))
+    parts.wake = runner.wake
+    return runner
+
+
+def create_dispatcher(
+    app: Flask,
+    lanes: Sequence[str] = LANES,
+    connections: int | None = None,
+    make_transport: Callable[[Route], Transport] | None = None,
+    pulse: Callable[[], None] = _feel_nothing,
+) -> Dispatcher:
+    """Delivery for these lanes, with so many connections of each route instead of the configured number."""
+    parts = context.parts_of(app)
+    settings = parts.get(Settings)
+    routes = tuple(replace(each, connections=connections or each.connections) for each in find_routes(settings))
+    packer = _make_packer(settings, parts)
+    outfit = Outfit(
+        sessions=parts.sessions,
+        glances=parts.glances,
+        assigner=_make_assigner(settings, parts, routes),
+        rules=Rules(parts.get(Intake).catalog, settings.mail_retry_delays),
+        # While mail is switched off, what was queued before stays where it is.
+        lanes=() if settings.mail_mode is MailMode.OFF else lanes,
+        lease_seconds=settings.delivery_lease_seconds,
+        prepare=packer.renderer.prepare,
+        pulse=pulse,
+    )
+    make_transport = make_transport or partial(_make_transport, settings, parts)
+
+    def make_worker(pool: Pool, seat: Seat, dispatcher: Dispatcher) -> Worker:
+        return Worker(
+            pool=pool,
+            seat=seat,
+            transport=make_transport(pool.route),
+            packer=packer,
+            breakers=outfit.assigner.breakers,
+            settle=dispatcher.add_result,
+            give_back=dispatcher.give_back,
+            has_other_route=outfit.assigner.has_other_route,
+            attempt_seconds=_attempt_seconds(settings),
+        )
+
+    return Dispatcher(outfit, make_worker)
+
+
+def _make_packer(settings: Settings, parts: context.Parts) -> Packer:
+    intake = parts.get(Intake)
+    return Packer(
+        sessions=parts.sessions,
+        renderer=parts.get(Renderer),
+        sealer=intake.sealer,
+        default_sender=intake.default_sender,
+        sign=Signer(settings.dkim_keys).sign,
+    )
+
+
+def _make_assigner(settings: Settings, parts: context.Parts, routes: Sequence[Route]) -> Assigner:
+    return Assigner(
+        routes=routes,
+        breakers=Breakers(parts.sessions),
+        domain_rates=settings.mail_domain_rates,
+        default_sender_domain=settings.sender.email.rpartition("@")[2],
+    )
+
+
+def create_tidy(app: Flask) -> Callable[[], int]:
+    """The drain that forgets what is old, a turn at a time; it says how many rows that was."""
+    parts = context.parts_of(app)
+    return Purge(parts.sessions, create_policy(parts.get(Settings))).tidy
+
+
+def create_policy(settings: Settings) -> Policy:
+    """How long everything is kept."""
+    return Policy(
+        retention_days=settings.retention_days,
+        content_retention_days=settings.content_retention_days,
+        audit_retention_days=settings.audit_retention_days,
+    )
+
+
+def find_routes(settings: Settings) -> tuple[Route, ...]:
+    if settings.mail_mode is not MailMode.SMTP:
+        return (Route(name=CaptureTransport.name, connections=settings.delivery_threads),)
+    return tuple(
+        Route(
+            name=route.name,
+            connections=route.connections,
+            lanes=frozenset(route.lanes),
+            sender_domains=frozenset(route.sender_domains),
+            weight=route.weight,
+            max_rate=route.max_rate,
+        )
+        for route in settings.mail_routes
+    )
+
+
+def _make_transport(settings: Settings, parts: context.Parts, route: Route) -> Transport:
+    if settings.mail_mode is not MailMode.SMTP:
+        return CaptureTransport(parts.sessions)
+    configured = next(each for each in settings.mail_routes if each.name == route.name)
+    limits = SmtpLimits(
+        timeout_seconds=settings.mail_timeout,
+        connection_max_messages=settings.mail_max_emails,
+        attempt_max_seconds=_attempt_seconds(settings),
+    )
+    return SmtpTransport(_make_mail(settings, configured), limits, configured.ca_file, name=route.name)
+
+
+def _make_mail(settings: Settings, route: MailRoute) -> _Mail:
+    """Flask-Mail's state for one route; it makes the one for the plain settings by itself."""
+    return _Mail(
+        server=route.server,
+        username=route.username,
+        password=route.password,
+        port=route.port,
+        use_tls=route.use_tls,
+        use_ssl=route.use_ssl,
+        default_sender=settings.mail_default_sender,
+        debug=False,
+        max_emails=settings.mail_max_emails,
+        suppress=False,
+        ascii_attachments=False,
+    )
+
+
+def _attempt_seconds(settings: Settings) -> float:
+    # An attempt that outlived its lease would meet the next worker's attempt at the same message.
+    return min(SmtpLimits().attempt_max_seconds, settings.delivery_lease_seconds * LEASE_SHARE)

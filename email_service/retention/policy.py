@@ -1,0 +1,41 @@
+"""How long each kind of row is kept. Plain numbers from the settings; knows no table."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from email_service.kernel import clock
+
+RATE_IDLE = timedelta(days=1)  # a send rate that was not used for so long limits nobody any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Spans in days; each counts from the end of what it is about."""
+
+    retention_days: int  # finished messages with their events and attempts, and captured mail
+    content_retention_days: int  # what finished messages carried
+    audit_retention_days: int
+
+    def shortened(self, days: int) -> "Policy":
+        """The same, with messages kept for `days` only; their content never outlives them."""
+        return replace(self, retention_days=days, content_retention_days=min(days, self.content_retention_days))
+
+    def cutoffs(self) -> "Cutoffs":
+        """The instants before which things are old now."""
+        now = clock.now()
+        return Cutoffs(
+            messages=now - timedelta(days=self.retention_days),
+            contents=now - timedelta(days=min(self.content_retention_days, self.retention_days)),
+            audit_events=now - timedelta(days=self.audit_retention_days),
+            send_rates=now - RATE_IDLE,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cutoffs:
+    """What ended before its instant is old."""
+
+    messages: datetime
+    contents: datetime
+    audit_events: datetime
+    send_rates: datetime
