@@ -35,8 +35,8 @@ class PutOff:
     """A message that cannot leave now, and when to look again."""
 
     lease: Lease
-    hold: Hold | None = None  # None: nothing is in its way, it was only not begun here
-    delay_seconds: float = 0.0
+    hold: Hold
+    delay_seconds: float
 
 
 @dataclass(slots=True, kw_only=True)

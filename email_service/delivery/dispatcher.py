@@ -112,8 +112,7 @@ class Dispatcher:
 
     def give_back(self, job: Job) -> None:
         """Nobody began to send this; whoever claims it next may."""
-        self._put_off([PutOff(job.lease)])
-        self._forget([job])
+        self._settler.give_back([job])
 
     def ask_to_stop(self) -> None:
         """Begin nothing new from now on; safe in a signal handler."""
@@ -130,9 +129,7 @@ class Dispatcher:
         for drainer in self._drainers.values():
             # Kept for good: whoever claims at this moment comes to an end first, and nobody begins after that.
             drainer.acquire(timeout=max(0.0, ends_at - clock.monotonic_seconds()))
-        unbegun = [job for pool in self._pools.values() for job in pool.take_all()]
-        self._put_off([PutOff(job.lease) for job in unbegun])
-        self._forget(unbegun)
+        self._settler.give_back([job for pool in self._pools.values() for job in pool.take_all()])
         for thread in self._threads:
             thread.join(max(0.0, ends_at - clock.monotonic_seconds()))
         has_ended = not any(thread.is_alive() for thread in self._threads)
@@ -162,7 +159,7 @@ class Dispatcher:
             self._write_put_off(session, put_off)
         self._rounds[lane].come_again(client_id for client_id, claimed in of_client.items() if len(claimed) == share)
         with self._changed:
-            self._held |= {job.lease.message_id: job for job in jobs}
+            self._held |= {job.message_id: job for job in jobs}
             self._counts[lane] += len(jobs)
         for job in jobs:
             self._pools[job.route].put(job)
@@ -172,20 +169,12 @@ class Dispatcher:
     def _forget(self, jobs: Sequence[Job]) -> None:
         with self._changed:
             for job in jobs:
-                if self._held.pop(job.lease.message_id, None) is not None:
+                if self._held.pop(job.message_id, None) is not None:
                     self._counts[job.lane] -= 1
             self._changed.notify_all()
 
-    def _put_off(self, put_off: Sequence[PutOff]) -> None:
-        try:
-            with self._outfit.sessions.begin() as session:
-                self._write_put_off(session, put_off)
-        except SQLAlchemyError as error:
-            # The leases end by themselves.
-            _log.warning("delivery.not_given_back", count=len(put_off), error=type(error).__name__)
-
     def _write_put_off(self, session: Session, put_off: Sequence[PutOff]) -> None:
-        alike: dict[tuple[outbox.Hold | None, float], list[outbox.Lease]] = defaultdict(list)
+        alike: dict[tuple[outbox.Hold, float], list[outbox.Lease]] = defaultdict(list)
         for each in put_off:
             alike[each.hold, each.delay_seconds].append(each.lease)
         for (hold, delay_seconds), leases in alike.items():
@@ -222,5 +211,5 @@ class Dispatcher:
         with self._outfit.sessions.begin() as session:
             kept = outbox.renew(session, [job.lease for job in jobs], self._outfit.lease_seconds)
         for job in jobs:
-            if job.lease.message_id in kept:
+            if job.message_id in kept:
                 job.ends_at_seconds = asked_at + self._outfit.lease_seconds

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from email_service.delivery.outbox import Lease
 from email_service.delivery.transport import Report
@@ -23,6 +24,11 @@ class Job:
     ends_at_seconds: float  # when the lease ends unless it is renewed
     expires_at_seconds: float = math.inf  # not after this
 
+    @property
+    def message_id(self) -> UUID:
+        """Of the claimed message."""
+        return self.lease.message_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -32,4 +38,9 @@ class Result:
     report: Report
     started_at: datetime
     finished_at: datetime
-    has_other_way: bool = False  # another route, or another connection, may take the message at once
+    pause_seconds: float = 0.0  # after a fault of the transport; 0: another route or connection may take it at once
+
+    @property
+    def message_id(self) -> UUID:
+        """Of the job's message."""
+        return self.job.message_id

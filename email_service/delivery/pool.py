@@ -24,6 +24,7 @@ class Seat:
     is_reserved: bool
     handed: Job | None = None
     event: threading.Event = field(default_factory=threading.Event)
+    flowed_at_seconds: float = float("-inf")  # when a server last took or refused a message on this connection
 
 
 class Pool:
@@ -36,7 +37,7 @@ class Pool:
         self._idle: list[Seat] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._flowed_at_seconds = float("-inf")
+        self._seats: list[Seat] = []
         self._next_start_seconds = 0.0  # under the route's rate, of this process alone
 
     def make_seats(self) -> list[Seat]:
@@ -44,7 +45,8 @@ class Pool:
         is_shared = self._lanes[:1] == LANES[:1] and len(self._lanes) > 1
         reserved = self._lanes[:1] if is_shared and self.route.connections > 1 else ()
         seats = [Seat(self._lanes, is_reserved=False) for _ in range(self.route.connections - len(reserved))]
-        return [*seats, *(Seat([lane], is_reserved=True) for lane in reserved)]
+        self._seats = [*seats, *(Seat([lane], is_reserved=True) for lane in reserved)]
+        return list(self._seats)
 
     def put(self, job: Job, *, is_first: bool = False) -> None:
         """Hand the job to an idle worker, or let it wait for one: behind the others of its lane, or before them."""
@@ -91,13 +93,10 @@ class Pool:
                 self._next_start_seconds = starts_at + 1 / self.route.max_rate
             return starts_at - now
 
-    def note_flow(self) -> None:
-        """A server took or refused a message: the route is up."""
-        self._flowed_at_seconds = clock.monotonic_seconds()
-
-    def is_flowing(self) -> bool:
+    def is_flowing_elsewhere(self, seat: Seat) -> bool:
         """Whether mail went over another connection just now, so that one that fails says little about the route."""
-        return clock.monotonic_seconds() - self._flowed_at_seconds < FLOWING_SECONDS
+        since = clock.monotonic_seconds() - FLOWING_SECONDS
+        return any(each.flowed_at_seconds > since for each in self._seats if each is not seat)
 
     def is_stopping(self) -> bool:
         """Whether the workers are to end."""

@@ -11,7 +11,6 @@ from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.messages.state import Status
 
 GIVE_UP_AFTER_SECONDS = 72 * 3600
-TRANSPORT_PAUSE_SECONDS = 30
 UNCERTAIN_PAUSE_SECONDS = 300
 MAX_SUGGESTION_SECONDS = 24 * 3600
 JITTER = 0.1  # a delay grows by up to this share, so that what failed together is not tried together
@@ -32,11 +31,12 @@ _NO_SUCH_MAILBOX_WORDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What already happened to the message, before this attempt."""
+    """What already happened to the message, before this attempt, and what its route makes of a fault."""
 
     age_seconds: float  # since it was first due in this round of tries
     attempt_count: int
     uncertain_count: int
+    pause_seconds: float  # after a fault of the transport; 0: there is another way, at once
     holds_when_uncertain: bool
 
 
@@ -89,7 +89,9 @@ def _after_deferral(report: Report, history: History, delays: Sequence[int], jit
     if history.age_seconds >= GIVE_UP_AFTER_SECONDS:
         return Decision(status=Status.FAILED, reason="retries_used_up")
     is_fault = report.is_transport_fault
-    delay = TRANSPORT_PAUSE_SECONDS if is_fault else delays[min(history.attempt_count, len(delays) - 1)]
+    if is_fault and not history.pause_seconds:
+        return Decision(status=Status.DEFERRED, delay_seconds=0.0, counts_attempt=False, reason="another_way")
+    delay = history.pause_seconds if is_fault else delays[min(history.attempt_count, len(delays) - 1)]
     suggested = min(report.retry_after_seconds or 0, MAX_SUGGESTION_SECONDS)
     return Decision(
         status=Status.DEFERRED,

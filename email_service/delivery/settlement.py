@@ -6,7 +6,7 @@ Knows no transport; what follows from an outcome is decided by `retry`.
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -59,7 +59,7 @@ def settle(session: Session, rules: Rules, results: Sequence[Result]) -> list[Se
     settled: list[Settled] = []
     for result in results:
         if result.report.outcome is Outcome.ACCEPTED:
-            was_ours = moved.get(result.job.lease.message_id) is result
+            was_ours = moved.get(result.message_id) is result
             settled.append((result, *(_ACCEPTED if was_ours else _LOST)))
         else:
             settled.append((result, *_settle_one(session, rules, result)))
@@ -70,7 +70,7 @@ def _move_accepted(session: Session, results: Collection[Result]) -> dict[UUID, 
     """Bring the messages of these results to `sent`; those that were still ours, by their ids."""
     by_lease: dict[UUID, dict[UUID, Result]] = defaultdict(dict)
     for result in results:
-        by_lease[result.job.lease.lease_id][result.job.lease.message_id] = result
+        by_lease[result.job.lease.lease_id][result.message_id] = result
     moved: dict[UUID, Result] = {}
     for lease_id, of_lease in by_lease.items():
         moved |= {each: of_lease[each] for each in state.apply_sent(session, lease_id, of_lease.keys())}
@@ -81,9 +81,8 @@ def _settle_one(session: Session, rules: Rules, result: Result) -> tuple[str, st
     message = outbox.find_leased(session, result.job.lease)
     if message is None:
         return _LOST
-    decision = retry.decide(result.report, _history(rules, message), rules.retry_delays, _randomness.random())
-    if result.has_other_way and decision.status is Status.DEFERRED:
-        decision = replace(decision, delay_seconds=0.0, reason="another_way")
+    history = _history(rules, message, result)
+    decision = retry.decide(result.report, history, rules.retry_delays, _randomness.random())
     state.apply(message, decision.status, **_evidence(result, decision.reason))
     message.attempt_count += decision.counts_attempt
     message.uncertain_count += result.report.outcome is Outcome.UNCERTAIN
@@ -122,11 +121,12 @@ def _evidence(result: Result, reason: str) -> dict[str, Any]:
     }
 
 
-def _history(rules: Rules, message: Message) -> retry.History:
+def _history(rules: Rules, message: Message, result: Result) -> retry.History:
     return retry.History(
         age_seconds=(clock.now() - message.round_began_at).total_seconds(),
         attempt_count=message.attempt_count,
         uncertain_count=message.uncertain_count,
+        pause_seconds=result.pause_seconds,
         holds_when_uncertain=opening.holds_when_uncertain(rules.catalog, message),
     )
 

@@ -1,16 +1,19 @@
 """One thread that writes outcomes as fast as the database takes them: all that came while it wrote go together next.
 
-Nothing waits for a batch to fill, so an outcome is open no longer than two commits. Knows no message and no rule.
+Nothing waits for a batch to fill, so an outcome is open no longer than two commits; what nobody began goes back the
+same way. Knows no message and no rule.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from email_service.delivery import outbox
 from email_service.delivery.job import Job, Result
 from email_service.delivery.settlement import Rules, settle
 
@@ -28,6 +31,7 @@ class Settler:
         self._rules = rules
         self._forget = forget  # told of the jobs that are done with
         self._results: list[Result] = []
+        self._unbegun: list[Job] = []
         self._condition = threading.Condition()
         self._is_ending = False
         self._thread = threading.Thread(target=self._loop, name="settler", daemon=True)
@@ -41,6 +45,12 @@ class Settler:
             self._results.append(result)
             self._condition.notify()
 
+    def give_back(self, jobs: Sequence[Job]) -> None:
+        """Have these go back to the queue as if nobody had claimed them; returns at once."""
+        with self._condition:
+            self._unbegun.extend(jobs)
+            self._condition.notify()
+
     def end(self, timeout_seconds: float) -> bool:
         """Write what is left and end; whether that was done in time."""
         with self._condition:
@@ -52,33 +62,40 @@ class Settler:
     def _loop(self) -> None:
         while True:
             with self._condition:
-                while not self._results and not self._is_ending:
+                while not (self._results or self._unbegun or self._is_ending):
                     self._condition.wait()
-                results = self._results[:MOST_AT_ONCE]
-                del self._results[:MOST_AT_ONCE]
-            if not results:
+                results, unbegun = self._results[:MOST_AT_ONCE], self._unbegun[:MOST_AT_ONCE]
+                del self._results[:MOST_AT_ONCE], self._unbegun[:MOST_AT_ONCE]
+            if not results and not unbegun:
                 return
-            self._write_surely(results)
+            self._write_surely(self._write, results)
             self._forget([result.job for result in results])
+            self._write_surely(self._return, unbegun)
+            self._forget(unbegun)
 
-    def _write_surely(self, results: Sequence[Result]) -> None:
-        """Write the outcomes down, however long the database is away: forgetting one would send its message again."""
-        while True:
+    def _write_surely(self, write: Callable[[Sequence[Any]], None], entries: Sequence[Any]) -> None:
+        """Write them all, however long the database is away; to forget an outcome is to send its message again."""
+        while entries:
             try:
-                return self._write(results)
+                return write(entries)
             except (OperationalError, InterfaceError) as error:
                 # While the database is away nobody can claim the messages either, so there is no end to wait for.
-                _log.warning("delivery.outcomes_wait", count=len(results), error=type(error).__name__)
+                _log.warning("delivery.outcomes_wait", count=len(entries), error=type(error).__name__)
                 time.sleep(DATABASE_PAUSE_SECONDS)
             except SQLAlchemyError:
-                if len(results) == 1:
-                    # The lease ends by itself, and the message counts as one whose worker died.
-                    _log.exception("delivery.outcome_lost", message_id=str(results[0].job.lease.message_id))
+                # One that cannot be written must not take the others with it.
+                if len(entries) > 1:
+                    for entry in entries:
+                        self._write_surely(write, [entry])
                     return None
-                # One result that cannot be written must not take the others with it.
-                for result in results:
-                    self._write_surely([result])
+                # The lease ends by itself, and the message counts as one whose worker died.
+                _log.exception("delivery.outcome_lost", message_id=str(entries[0].message_id))
                 return None
+        return None
+
+    def _return(self, jobs: Sequence[Job]) -> None:
+        with self._sessions.begin() as session:
+            outbox.give_back(session, [job.lease for job in jobs])
 
     def _write(self, results: Sequence[Result]) -> None:
         with self._sessions.begin() as session:
@@ -88,7 +105,7 @@ class Settler:
             report = result.report
             bound.info(
                 f"message.{status}",
-                message_id=str(result.job.lease.message_id),
+                message_id=str(result.message_id),
                 reason=reason,
                 route=result.job.route,
                 phase=report.phase,

@@ -120,30 +120,30 @@ class Worker:
             self.give_back(self._next[0])
 
     def _conclude(self, job: Job, report: Report, started_at: datetime) -> None:
-        has_other_way = False
+        pause_seconds = 0.0
         if report.is_transport_fault:
-            has_other_way = self._note_fault(job, report)
+            pause_seconds = self._note_fault(job, report)
         elif report.phase is not Phase.PREPARE:
             self._was_refused = False
-            self.pool.note_flow()
+            self.seat.flowed_at_seconds = clock.monotonic_seconds()
             self.breakers.reset(job.route)
         self.settle(
-            Result(job=job, report=report, started_at=started_at, finished_at=clock.now(), has_other_way=has_other_way)
+            Result(job=job, report=report, started_at=started_at, finished_at=clock.now(), pause_seconds=pause_seconds)
         )
 
-    def _note_fault(self, job: Job, report: Report) -> bool:
-        """What a fault says about the route; whether the message has another way."""
-        if self.pool.is_flowing():
+    def _note_fault(self, job: Job, report: Report) -> float:
+        """What a fault says about the route; how long the message has to wait, 0 if it has another way."""
+        if self.pool.is_flowing_elsewhere(self.seat):
             # The server takes others' mail: it has enough connections, and does not want this one.
             _log.warning("connection.refused", route=job.route, phase=report.phase, reply=report.reply)
             # A server that died a moment ago looks the same; then nobody's mail flows when this worker comes back.
             away_seconds = CROWDED_SECONDS if self._was_refused else REFUSED_SECONDS
             self._away_until_seconds, self._was_refused = clock.monotonic_seconds() + away_seconds, True
-            return True
+            return 0.0
         self._was_refused = False
-        self.breakers.trip(job.route, report.reply)
-        return self.has_other_route(job)
+        pause_seconds = self.breakers.trip(job.route, report.reply)
+        return 0.0 if self.has_other_route(job) else pause_seconds
 
     def _crash(self, job: Job, error: Exception) -> Report:
-        _log.exception("delivery.crashed", message_id=str(job.lease.message_id))
+        _log.exception("delivery.crashed", message_id=str(job.message_id))
         return Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")

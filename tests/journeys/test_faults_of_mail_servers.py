@@ -118,7 +118,8 @@ def test_a_server_that_lets_nobody_in_is_left_alone_by_all_workers_and_found_aga
     knocks = town.sink.connections["opened"]
     accepted += town.send_many(10, "patient-too")
     time.sleep(1.5)
-    assert town.sink.connections["opened"] == knocks, "somebody knocks at a server that lets nobody in"
+    # One probe after each pause of the breaker, whatever waits.
+    assert town.sink.connections["opened"] - knocks <= 2, "somebody knocks at a server that lets nobody in"
     town.sink.rule = lambda moment: None
     town.let_time_pass()
     town.wait_until_settled(90)

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 from celery import Celery
+from sqlalchemy.exc import OperationalError
 
-from email_service.delivery import tasks
+from email_service.delivery import outbox, tasks
 from email_service.delivery.runner import LocalRunner
 from email_service.delivery.transport import Report
 from email_service.engine import create_dispatcher, create_tidy
@@ -127,6 +128,27 @@ def test_a_job_whose_lease_may_end_during_the_attempt_is_not_begun(house, client
             job.ends_at_seconds = time.monotonic() + 1
         gate.is_open.set()
         dispatcher.settle()
+    assert statuses() == ["queued", "sent"]
+
+
+def test_what_nobody_began_goes_back_as_soon_as_the_database_takes_it(house, client_id, statuses, monkeypatch):
+    """F4, F11: it need not wait for its lease to end."""
+    house.accept(client_id)
+    house.accept(client_id)
+    gate, give_back, failures = Gate(), outbox.give_back, iter([OperationalError("UPDATE", {}, Exception("disk full"))])
+
+    def fail_first(*given) -> None:
+        for failure in failures:
+            raise failure
+        give_back(*given)
+
+    monkeypatch.setattr(outbox, "give_back", fail_first)
+    with house.delivering(gate) as dispatcher:
+        dispatcher.drain("transactional")
+        assert gate.arrived.acquire(timeout=10)
+        dispatcher.ask_to_stop()
+        gate.is_open.set()
+    assert next(failures, None) is None
     assert statuses() == ["queued", "sent"]
 
 

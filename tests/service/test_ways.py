@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from email_service.delivery.models import RouteBreaker
 from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.engine import create_dispatcher
+from email_service.kernel import clock
 from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
 from tests.scripted_transport import ACCEPTED, DOWN, Scripted
@@ -89,6 +90,8 @@ def test_one_probe_finds_out_that_a_route_is_up_again(house, client_id, statuses
     house.deliver(still_down)
     assert len(still_down.parcels) == 1
     assert house.execute(select(RouteBreaker.failure_count)) == [(2,)]
+    [due_in] = house.execute(select(Message.due_at).where(Message.status == "deferred"))
+    assert 3 < (due_in[0] - clock.now()).total_seconds() < 5
     house.execute(update(RouteBreaker).values(open_until=database_now()))
     house.execute(update(Message).values(due_at=database_now(), held_by=None))
     house.deliver(Scripted([ACCEPTED]))

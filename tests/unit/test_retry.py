@@ -11,7 +11,7 @@ from email_service.delivery.retry import History, decide
 from email_service.delivery.transport import Outcome, Phase, Report
 
 DELAYS = (2, 4, 8, 60, 300, 900, 3600, 7200, 14400, 28800)
-FRESH = History(age_seconds=0, attempt_count=0, uncertain_count=0, holds_when_uncertain=False)
+FRESH = History(age_seconds=0, attempt_count=0, uncertain_count=0, pause_seconds=20.0, holds_when_uncertain=False)
 HOURS = 3600
 
 
@@ -74,7 +74,14 @@ def test_a_deferral_burns_an_attempt_and_a_fault_of_the_transport_does_not():
     fault = decide(report(Outcome.RETRY_LATER, is_transport_fault=True), FRESH, DELAYS, 0.0)
     assert (deferral.status, deferral.counts_attempt) == ("deferred", True)
     assert (fault.status, fault.counts_attempt, fault.reason) == ("deferred", False, "transport_unavailable")
-    assert fault.delay_seconds == retry.TRANSPORT_PAUSE_SECONDS
+    assert fault.delay_seconds == FRESH.pause_seconds
+
+
+def test_a_fault_of_a_transport_that_has_a_substitute_delays_nothing():
+    """F9"""
+    fault = report(Outcome.RETRY_LATER, is_transport_fault=True, retry_after_seconds=60)
+    decision = decide(fault, replace(FRESH, pause_seconds=0.0), DELAYS, 0.5)
+    assert (decision.delay_seconds, decision.counts_attempt, decision.reason) == (0.0, False, "another_way")
 
 
 def test_a_message_that_no_server_would_take_for_72_hours_ends_too():
