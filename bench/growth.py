@@ -24,11 +24,11 @@ from email_service.clients.models import Client
 from email_service.delivery import outbox
 from email_service.kernel import clock, orm
 from email_service.kernel.crypto import Sealer
+from email_service.kernel.lanes import LANES
 from email_service.messages import listing
 from email_service.messages import service as messages
 from email_service.messages.listing import MessageFilter
 from email_service.messages.models import Message
-from email_service.messages.service import LANES
 from email_service.messages.submission import Mailbox, Submission
 from email_service.rendering import catalog
 from email_service.retention.batches import START, delete_messages

@@ -24,6 +24,7 @@ from css_inline import CSSInliner
 from jinja2 import Environment, FileSystemLoader
 
 from email_service.delivery import mime
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.crypto import Sealer
 from email_service.rendering import catalog
 from email_service.rendering.catalog import Template
@@ -35,7 +36,7 @@ LIMIT_MILLISECONDS = 1.0
 TURNS = 50  # of one way in a row: a cold start of each would be measured otherwise
 OURS, PLAIN = "render and MIME", "plain Jinja"
 BRAND = Brand(name="Example App", color="#1f4fd8", frontend_url="http://localhost:3000")
-SENDER, RECIPIENT = mime.Mailbox("no-reply@example.com", "Example App"), mime.Mailbox("ada@example.org", "Ada Lovelace")
+SENDER, RECIPIENT = Mailbox("no-reply@example.com", "Example App"), Mailbox("ada@example.org", "Ada Lovelace")
 CONTEXT = "messages.variables:0190b3c8"
 
 

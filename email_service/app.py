@@ -16,8 +16,9 @@ from email_service.docs_page import routes as docs_page
 from email_service.inbox import routes as inbox
 from email_service.kernel import logs, orm
 from email_service.kernel.crypto import Sealer
+from email_service.kernel.lanes import LANES
 from email_service.messages import routes as messages
-from email_service.messages.service import LANES, Intake
+from email_service.messages.service import Intake
 from email_service.messages.submission import Mailbox
 from email_service.rendering import catalog
 from email_service.rendering import routes as templates
@@ -126,14 +127,14 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     )
     parts = context.Parts(sessions, glances, context.wake_nobody)
     broker = settings.celery_broker_url
-    routes = engine.find_routes(settings)
+    table = engine.make_route_table(settings)
     probes = health.Probes(
         oldest_due_seconds=_find_oldest_due,
-        routes=[route.name for route in routes],
+        routes=[route.name for route in table.routes],
         outages=_tell_outages,
         broker_answers=partial(health.answers, broker) if broker else None,
     )
-    ways = Ways(routes=routes, default_sender=intake.default_sender, is_mail_off=intake.is_mail_off)
+    ways = Ways(table=table, is_mail_off=intake.is_mail_off)
     parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
     return parts
 

@@ -7,7 +7,7 @@ from kombu.exceptions import OperationalError
 from email_service.delivery import tasks
 from email_service.delivery.waker import Waker
 from email_service.kernel.errors import SettingsError
-from email_service.messages.service import LANES
+from email_service.kernel.lanes import LANES
 from email_service.settings import Settings
 
 SWEEP_SECONDS = 1.0

@@ -17,13 +17,14 @@ from email_service.delivery.dispatcher import Dispatcher, Outfit
 from email_service.delivery.dkim import Signer
 from email_service.delivery.letters import Packer
 from email_service.delivery.pool import Pool, Seat
-from email_service.delivery.routing import Route
-from email_service.delivery.runner import LocalRunner
+from email_service.delivery.routing import Route, RouteTable
+from email_service.delivery.runner import Runner
 from email_service.delivery.settlement import Rules
 from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
 from email_service.delivery.transport import Transport
 from email_service.delivery.worker import Worker
-from email_service.messages.service import LANES, Intake
+from email_service.kernel.lanes import LANES
+from email_service.messages.service import Intake
 from email_service.rendering.renderer import Renderer
 from email_service.retention.policy import Policy
 from email_service.retention.purge import Purge
@@ -37,10 +38,10 @@ def _feel_nothing() -> None:
     """The pulse of a process that others can ask."""
 
 
-def create_runner(app: Flask) -> LocalRunner:
+def create_runner(app: Flask) -> Runner:
     """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
     parts = context.parts_of(app)
-    runner = LocalRunner(create_dispatcher(app), LANES, create_tidy(app))
+    runner = Runner(create_dispatcher(app), LANES, create_tidy(app))
     parts.wake = runner.wake
     return runner
 
@@ -55,12 +56,11 @@ def create_dispatcher(
     """Delivery for these lanes, with so many connections of each route instead of the configured number."""
     parts = context.parts_of(app)
     settings = parts.get(Settings)
-    routes = tuple(replace(each, connections=connections or each.connections) for each in find_routes(settings))
     packer = _make_packer(settings, parts)
     outfit = Outfit(
         sessions=parts.sessions,
         glances=parts.glances,
-        assigner=_make_assigner(settings, parts, routes),
+        assigner=_make_assigner(settings, parts, connections),
         rules=Rules(parts.get(Intake).catalog, settings.mail_retry_delays),
         # While mail is switched off, what was queued before stays where it is.
         lanes=() if settings.mail_mode is MailMode.OFF else lanes,
@@ -97,12 +97,11 @@ def _make_packer(settings: Settings, parts: context.Parts) -> Packer:
     )
 
 
-def _make_assigner(settings: Settings, parts: context.Parts, routes: Sequence[Route]) -> Assigner:
+def _make_assigner(settings: Settings, parts: context.Parts, connections: int | None) -> Assigner:
     return Assigner(
-        routes=routes,
+        table=make_route_table(settings, connections),
         breakers=Breakers(parts.sessions),
         domain_rates=settings.mail_domain_rates,
-        default_sender_domain=settings.sender.email.rpartition("@")[2],
     )
 
 
@@ -121,7 +120,15 @@ def create_policy(settings: Settings) -> Policy:
     )
 
 
-def find_routes(settings: Settings) -> tuple[Route, ...]:
+def make_route_table(settings: Settings, connections: int | None = None) -> RouteTable:
+    """The configured routes, or the one to the inbox; with so many connections instead of the configured number."""
+    routes = _find_routes(settings)
+    if connections:
+        routes = tuple(replace(route, connections=connections) for route in routes)
+    return RouteTable(routes, settings.sender.email.rpartition("@")[2])
+
+
+def _find_routes(settings: Settings) -> tuple[Route, ...]:
     if settings.mail_mode is not MailMode.SMTP:
         return (Route(name=CaptureTransport.name, connections=settings.delivery_threads),)
     return tuple(

@@ -26,10 +26,11 @@ from email_service.delivery.transport import Report, Transport
 from email_service.engine import create_dispatcher
 from email_service.inbox.models import CapturedMail
 from email_service.kernel import clock
+from email_service.kernel.lanes import LANES
 from email_service.kernel.orm import Base
 from email_service.messages import service as messages
 from email_service.messages.models import Event, Message
-from email_service.messages.service import LANES, Intake
+from email_service.messages.service import Intake
 from email_service.messages.submission import Submission
 from email_service.rendering.renderer import Renderer
 from email_service.settings import Settings
@@ -37,11 +38,11 @@ from email_service.web.context import Parts
 
 SECRET_KEY = "a-key-for-tests-of-more-than-32-characters"
 WELCOME: dict[str, Any] = {"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}
-RESET: dict[str, Any] = {
+PASSWORD_RESET: dict[str, Any] = {
     "template": "password-reset",
-    "to": "ada@example.com",
     "variables": {"action_url": "https://app.example.com/reset?token=Zk3vX1mQ8rT5yB7nL2wC9dF4gH6jK0pSaUeIoYtRqWx"},
 }
+RESET: dict[str, Any] = {**PASSWORD_RESET, "to": "ada@example.com"}
 
 
 @dataclass(frozen=True)

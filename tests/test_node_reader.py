@@ -7,30 +7,19 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
 from hypothesis import given
-from hypothesis import strategies as st
 
 from email_service.delivery import mime
-from email_service.delivery.mime import Attachment, Letter, Mailbox
+from email_service.delivery.mime import Letter
+from email_service.kernel.addresses import Mailbox
+from tests.letters import IMAGE, LETTER, PAPER, body_text, header_text
 
 HOME = Path(__file__).parent / "node"
-LETTER = Letter(
-    message_id_header="<0190b3c8@mail.example.com>",
-    date=datetime(2026, 11, 21, 8, 30, tzinfo=UTC),
-    sender=Mailbox("no-reply@example.com", "Example"),
-    to=Mailbox("ada@example.org", "Ada"),
-    subject="Welcome",
-    html="<p>Hello</p>",
-    text="Hello",
-)
-IMAGE = Attachment("logo.png", "image/png", b"\x89PNG\r\n\x1a\n\x00.\r\n.\r\n", "logo@example.com")
-PAPER = Attachment("Rechnung \u20ac 'x' \"y\".pdf", "application/pdf", bytes(range(256)) * 20)
 HOSTILE = [
     "",
     "\r\nBcc: m@evil.example",
@@ -46,8 +35,6 @@ HOSTILE = [
     '"quoted", (comment) <a@b.example>; \\ =?utf-8?b?8J+YgA==?=',
     "Ada <ada@evil.example>, b@evil.example",
 ]
-header_text = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=200)
-body_text = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" .\r\n-=F"), max_size=300)
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +76,32 @@ def found_people(found: Any) -> list[dict[str, str]]:
     return [{"address": each["address"], "name": " ".join(each["name"].split())} for each in found or []]
 
 
-def compare(found: dict[str, Any], letter: Letter) -> None:
-    names = ["from", "to", *["cc"] * bool(letter.cc), "subject", "date", "message-id", "auto-submitted"]
-    assert found["names"][:-1][: len(names) + 1] == [*names, "mime-version"]
-    assert len(found["names"]) == len(names) + (2 if letter.html or letter.attachments else 3)
-    assert (found.get("subject") or "") == letter.subject
-    assert found_people([found["from"]]) == people(letter.sender)
-    assert found_people(found["to"]) == people(letter.to)
-    assert found_people(found.get("cc")) == people(*letter.cc)
-    assert found["messageId"] == letter.message_id_header
-    assert lines(found.get("text")) == lines(letter.text)
-    assert lines(found.get("html")) == lines(letter.html)
-    seen = [(each["filename"], each["mimeType"], each["content"]) for each in found["attachments"]]
-    sent = [(each.filename, each.content_type, base64.b64encode(each.content).decode()) for each in letter.attachments]
-    assert seen == sent
+def content_of(letter: Letter) -> dict[str, Any]:
+    """What a reader is to find in the letter."""
+    names = ["from", "to", *["cc"] * bool(letter.cc), "subject", "date", "message-id", "auto-submitted", "mime-version"]
+    is_plain = not (letter.html or letter.attachments)
+    return {
+        "names": [*names, "content-type", *["content-transfer-encoding"] * is_plain],
+        "subject": letter.subject,
+        "people": [people(letter.sender), people(letter.to), people(*letter.cc)],
+        "message_id": letter.message_id_header,
+        "bodies": [lines(letter.text), lines(letter.html)],
+        "attachments": [
+            (each.filename, each.content_type, base64.b64encode(each.content).decode()) for each in letter.attachments
+        ],
+    }
+
+
+def found_content(found: dict[str, Any]) -> dict[str, Any]:
+    """The same of what the reader told."""
+    return {
+        "names": found["names"],
+        "subject": found.get("subject") or "",
+        "people": [found_people([found["from"]]), found_people(found["to"]), found_people(found.get("cc"))],
+        "message_id": found["messageId"],
+        "bodies": [lines(found.get("text")), lines(found.get("html"))],
+        "attachments": [(each["filename"], each["mimeType"], each["content"]) for each in found["attachments"]],
+    }
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -113,7 +112,7 @@ def test_hostile_bodies_arrive_as_they_were_written(read, text):
         replace(LETTER, text=text, html="", attachments=(PAPER,)),
         replace(LETTER, text=text, attachments=(IMAGE, PAPER)),
     ):
-        compare(read(mime.build(letter)), letter)
+        assert found_content(read(mime.build(letter))) == content_of(letter)
 
 
 @pytest.mark.parametrize("text", [each for each in HOSTILE if each.isprintable()])
@@ -123,11 +122,11 @@ def test_hostile_headers_read_back_as_themselves(read, text):
     letter = replace(
         LETTER, subject=text, to=Mailbox("ada@example.org", name), cc=(Mailbox("b@example.org", name),) * 3
     )
-    compare(read(mime.build(letter)), letter)
+    assert found_content(read(mime.build(letter))) == content_of(letter)
 
 
 @given(body_text, body_text, header_text)
 def test_any_letter_reads_back_as_itself(read, text, html, subject):
     """T19, T20"""
     letter = replace(LETTER, subject=subject, text=text, html="<p>" + html, attachments=(IMAGE, PAPER))
-    compare(read(mime.build(letter)), letter)
+    assert found_content(read(mime.build(letter))) == content_of(letter)

@@ -5,6 +5,7 @@ Knows how to ask, and to show what happened; which messages can start over is kn
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import click
@@ -45,33 +46,17 @@ class _Instant(click.ParamType[datetime]):
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many, the oldest first.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Only say how many there are.")
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask.")
-def requeue(  # noqa: PLR0917 - click passes options by name
-    message_ids: tuple[UUID, ...],
-    statuses: tuple[str, ...],
-    client: str | None,
-    template: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int | None,
-    is_dry: bool,
-    is_sure: bool,
-) -> None:
+def requeue(message_ids: tuple[UUID, ...], limit: int | None, is_dry: bool, is_sure: bool, **filters: Any) -> None:
     """Put failed, bounced, uncertain or expired messages back into the queue."""
-    if not any((message_ids, statuses, client, template, since, until)):
+    if not message_ids and not any(filters.values()):
         raise click.UsageError(
             "Say which messages: give their ids, or --status, --client, --template, --since, --until."
         )
     parts = house.parts(house.build())
     with parts.glances() as session:
-        client_id = clients.get(session, client).id if client else None
-        wanted = Wanted(
-            message_ids=message_ids,
-            statuses=statuses,
-            client_id=client_id,
-            template=template,
-            since=since,
-            until=until,
-        )
+        name = filters.pop("client")
+        client_id = clients.get(session, name).id if name else None
+        wanted = Wanted(message_ids=message_ids, client_id=client_id, **filters)
         found = messages.count(session, wanted)
     total = min(sum(found.values()), limit or sum(found.values()))
     print(f"Found {_told(found) or 'no message'}.")

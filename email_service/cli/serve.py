@@ -25,11 +25,11 @@ from email_service.cli.server import Server
 from email_service.clients import service as clients
 from email_service.clients.models import Client
 from email_service.delivery import tasks
-from email_service.delivery.runner import STOP_SECONDS, LocalRunner
+from email_service.delivery.runner import STOP_SECONDS, Runner
 from email_service.engine import create_dispatcher, create_tidy
 from email_service.extensions import db
 from email_service.kernel.heartbeat import Heartbeat
-from email_service.messages.service import LANES
+from email_service.kernel.lanes import LANES
 from email_service.settings import MailMode, Settings, load
 
 _log = structlog.get_logger(__name__)
@@ -87,7 +87,7 @@ def worker(lanes: str, concurrency: int | None) -> None:
         # Where CPU is short, requests and the workers that serve tokens come first.
         os.nice(BACKGROUND_NICENESS)
     heartbeat = Heartbeat(health.WORKER)
-    runner = LocalRunner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served)
+    runner = Runner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served)
     tasks.register(celery, wake=runner.wake, tidy=create_tidy(app), ask_to_stop=runner.ask_to_stop)
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)

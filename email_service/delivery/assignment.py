@@ -9,7 +9,6 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,9 +18,9 @@ from email_service.delivery.breaker import Breakers
 from email_service.delivery.job import Job
 from email_service.delivery.opening import Opened
 from email_service.delivery.outbox import Hold, Lease
-from email_service.delivery.routing import Route
+from email_service.delivery.routing import Route, RouteTable
 from email_service.kernel import clock
-from email_service.messages.service import LANES
+from email_service.kernel.lanes import LANES
 
 NO_ROUTE_SECONDS = 60.0  # until somebody has changed the settings
 MOST_SPREADS = 10_000
@@ -43,10 +42,9 @@ class PutOff:
 class Assigner:
     """What decides about ways and times; one for a process."""
 
-    routes: Sequence[Route]
+    table: RouteTable
     breakers: Breakers
     domain_rates: Mapping[str, float]  # messages a second by recipient domain; `*`: each other domain by itself
-    default_sender_domain: str
     _spreads: dict[tuple[UUID, str], float] = field(default_factory=dict, init=False)
 
     def assign(self, session: Session, opened: Sequence[Opened]) -> tuple[list[Job], list[PutOff]]:
@@ -55,7 +53,7 @@ class Assigner:
         jobs = []
         probed: set[str] = set()
         for each in opened:
-            takers = self._find_takers(each.message)
+            takers = self.table.find_takers(each.message)
             route = self._choose(session, takers, probed)
             if route is not None:
                 jobs.append(_make_job(each, route))
@@ -69,16 +67,12 @@ class Assigner:
 
     def has_other_route(self, job: Job) -> bool:
         """Whether the job could leave by a route that is up."""
-        takers = self._find_takers(job.message)
+        takers = self.table.find_takers(job.message)
         return any(taker.name != job.route and self.breakers.is_closed(taker.name) for taker in takers)
 
     def has_any_route(self) -> bool:
         """Whether it is worth claiming anything: a route is up, or may be tried."""
-        return any(not self.breakers.is_open(route.name) for route in self.routes)
-
-    def _find_takers(self, message: Any) -> tuple[Route, ...]:
-        sender = message.sender["email"].rpartition("@")[2] if message.sender else self.default_sender_domain
-        return routing.find_takers(self.routes, message.lane, sender)
+        return any(not self.breakers.is_open(route.name) for route in self.table.routes)
 
     def _choose(self, session: Session, takers: Sequence[Route], probed: set[str]) -> Route | None:
         for taker in takers:
@@ -91,7 +85,7 @@ class Assigner:
         return routing.choose(takers, self.breakers.is_closed, _randomness.random())
 
     def _find_route_rate(self, job: Job) -> tuple[str, float] | None:
-        rate = next(route.max_rate for route in self.routes if route.name == job.route)
+        rate = next(route.max_rate for route in self.table.routes if route.name == job.route)
         return (f"route:{job.route}", rate) if rate else None
 
     def _find_domain_rate(self, job: Job) -> tuple[str, float] | None:

@@ -13,16 +13,15 @@ from sqlalchemy import Select, func, literal, select, true
 from sqlalchemy.orm import Session
 
 from email_service.clients.models import Client
-from email_service.delivery import explanation, routing
+from email_service.delivery import explanation
 from email_service.delivery.explanation import COUNT_BOUND, Ahead, Attempt, Circumstances, Outage, Reason, Suppressed
 from email_service.delivery.models import RouteBreaker
-from email_service.delivery.routing import Route
+from email_service.delivery.routing import RouteTable
 from email_service.kernel.errors import NotFoundError
 from email_service.kernel.orm import database_now
 from email_service.messages import life
 from email_service.messages.models import DeliveryAttempt, Event, Message
 from email_service.messages.state import Status
-from email_service.messages.submission import Mailbox
 from email_service.suppressions import service as suppressions
 
 
@@ -30,8 +29,7 @@ from email_service.suppressions import service as suppressions
 class Ways:
     """How mail leaves this service."""
 
-    routes: tuple[Route, ...]
-    default_sender: Mailbox
+    table: RouteTable
     is_mail_off: bool = False
 
 
@@ -119,9 +117,7 @@ def _find_attempt(session: Session, message: Message) -> Attempt | None:
 
 def _find_outage(session: Session, ways: Ways, message: Message) -> Outage | None:
     """The breaker that is tried first, when each route that the message may take has one; else mail flows."""
-    sender = message.sender or ways.default_sender
-    takers = routing.find_takers(ways.routes, message.lane, sender["email"].rpartition("@")[2])
-    names = {route.name for route in takers}
+    names = {route.name for route in ways.table.find_takers(message)}
     rows = session.scalars(select(RouteBreaker).where(RouteBreaker.route.in_(names))).all() if names else ()
     if not rows or {row.route for row in rows} != names:
         return None

@@ -49,7 +49,7 @@ class Dispatcher:
 
     def __init__(self, outfit: Outfit, make_worker: "Callable[[Pool, Seat, Dispatcher], Worker]") -> None:
         self._outfit = outfit
-        self._pools = {route.name: Pool(route, outfit.lanes) for route in outfit.assigner.routes}
+        self._pools = {route.name: Pool(route, outfit.lanes) for route in outfit.assigner.table.routes}
         self._held: dict[UUID, Job] = {}
         self._counts: Counter[str] = Counter()
         self._changed = threading.Condition()

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from email_service.delivery import mime
 from email_service.delivery.job import Job
 from email_service.delivery.transport import Parcel
+from email_service.kernel import addresses
 from email_service.kernel.crypto import Sealer
 from email_service.messages import content as contents
 from email_service.messages.submission import Attachment, Mailbox
@@ -72,7 +73,7 @@ def _write(message: Any, rendered: Rendered, sender: Mailbox, attachments: Seque
         message_id_header=message.message_id_header,
         date=message.created_at,
         sender=_mailbox(sender),
-        to=mime.Mailbox(message.recipient_email, message.recipient_name),
+        to=addresses.Mailbox(message.recipient_email, message.recipient_name),
         cc=tuple(_mailbox(each) for each in message.cc),
         reply_to=_mailbox(message.reply_to) if message.reply_to else None,
         subject=rendered.subject,
@@ -83,8 +84,8 @@ def _write(message: Any, rendered: Rendered, sender: Mailbox, attachments: Seque
     )
 
 
-def _mailbox(mailbox: Mailbox | dict[str, str]) -> mime.Mailbox:
-    return mime.Mailbox(mailbox["email"], mailbox["name"])
+def _mailbox(mailbox: Mailbox | dict[str, str]) -> addresses.Mailbox:
+    return addresses.Mailbox(mailbox["email"], mailbox["name"])
 
 
 def _attachment(attachment: Attachment) -> mime.Attachment:

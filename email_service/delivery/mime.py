@@ -14,6 +14,7 @@ from typing import Final
 
 from email_service.delivery.header_fields import field as header_field
 from email_service.delivery.header_fields import mailboxes_field, parameter, structured_field, text_field
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.headers import check_content_id, check_headers, check_media_type, check_message_id, check_text
 
@@ -40,14 +41,6 @@ _TEXT_FIELDS: Final = {
     for subtype in ("plain", "html")
     for encoding in ("7bit", "quoted-printable", "base64")
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """A bare address, its domain in A-labels, and the name shown with it."""
-
-    email: str
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

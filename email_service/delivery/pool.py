@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email_service.delivery.job import Job
 from email_service.delivery.routing import Route
 from email_service.kernel import clock
-from email_service.messages.service import LANES
+from email_service.kernel.lanes import LANES
 
 FLOWING_SECONDS = 5.0
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,21 @@ class Route:
         return not self.sender_domains or sender_domain in self.sender_domains
 
 
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """Every route, and which of them a message may take."""
+
+    routes: Sequence[Route]
+    default_sender_domain: str  # of messages that name no sender
+
+    def find_takers(self, message: Any) -> tuple[Route, ...]:
+        """The routes that the message may use, those named for its sender's domain before those for everybody."""
+        domain = message.sender["email"].rpartition("@")[2] if message.sender else self.default_sender_domain
+        takers = [route for route in self.routes if route.takes(message.lane, domain)]
+        named = tuple(route for route in takers if route.sender_domains)
+        return named or tuple(takers)
+
+
 def choose(routes: Collection[Route], is_usable: Callable[[str], bool], draw: float) -> Route | None:
     """The route that a message takes which may use all of these; None while none is usable.
 
@@ -34,10 +50,3 @@ def choose(routes: Collection[Route], is_usable: Callable[[str], bool], draw: fl
         if route.weight and left <= 0:
             return route
     return usable[0] if usable else None
-
-
-def find_takers(routes: Sequence[Route], lane: str, sender_domain: str) -> tuple[Route, ...]:
-    """The routes that the message may use, those named for its sender's domain before those for everybody."""
-    takers = [route for route in routes if route.takes(lane, sender_domain)]
-    named = tuple(route for route in takers if route.sender_domains)
-    return named or tuple(takers)

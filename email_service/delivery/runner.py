@@ -19,7 +19,7 @@ STOP_SECONDS = 55.0  # for what is in flight; longer than an ordinary attempt ta
 _log = structlog.get_logger(__name__)
 
 
-class LocalRunner:
+class Runner:
     """Needs no broker and knows nothing of messages; without `tidy`, somebody else forgets what is old."""
 
     def __init__(self, dispatcher: Dispatcher, lanes: Sequence[str], tidy: Callable[[], int] | None = None) -> None:

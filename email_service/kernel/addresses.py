@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -66,6 +67,13 @@ def parse(value: str) -> Address:
     return address
 
 
+class Mailbox(NamedTuple):
+    """An address, its domain in A-labels, and the name shown with it."""
+
+    email: str
+    name: str = ""
+
+
 def quota_key(address: Address) -> str:
     """What is counted: one key for all spellings that reach, or look like, the same mailbox. Never send mail to it."""
     local = _folded(address.local)
@@ -75,13 +83,8 @@ def quota_key(address: Address) -> str:
     return f"{local}@{domain or address.domain}"
 
 
-def suppression_key(address: Address) -> str:
-    """What a suppression is kept under: capitals do not matter, tags do."""
-    return stored_suppression_key(address.email)
-
-
-def stored_suppression_key(email: str) -> str:
-    """The same for an address that `parse` made and we kept, at a hundredth of the cost of parsing it again."""
+def suppression_key(email: str) -> str:
+    """What a suppression of an address that `parse` made is kept under: capitals do not matter, tags do."""
     local, _, domain = email.rpartition("@")
     return f"{unicodedata.normalize('NFC', local.casefold())}@{domain.lower()}"
 

@@ -6,7 +6,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, val
 
 from email_service.kernel import headers
 from email_service.kernel.errors import InvalidInputError
-from email_service.messages.service import LANES, Accepted
+from email_service.kernel.lanes import LANES
+from email_service.messages.service import Accepted
 from email_service.messages.state import Status
 from email_service.messages.submission import Submission
 from email_service.web.fields import Base64Text, Instant, MailboxField, decoded_length, write_instant

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from email_service.audit.service import Actor
 from email_service.kernel import clock
-from email_service.kernel.addresses import stored_suppression_key
+from email_service.kernel.addresses import suppression_key
 from email_service.kernel.crypto import Sealer
 from email_service.kernel.errors import InvalidInputError, NotFoundError
 from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
@@ -29,7 +29,6 @@ from email_service.rendering.catalog import Catalog, Template
 from email_service.suppressions.models import Suppression
 
 _MESSAGES, _CONTENTS, _EVENTS, _TAGS = (table_of(table) for table in (Message, MessageContent, Event, MessageTag))
-LANES = ("token", "transactional", "bulk")  # in the order in which they are served
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def accept_all(session: Session, intake: Intake, drafts: Sequence[Draft], actor:
     now, suppressed = _look(session, [draft.email for draft in drafts])
     accepted, rows = [], []
     for draft in drafts:
-        reason = suppressed.get(stored_suppression_key(draft.email))
+        reason = suppressed.get(suppression_key(draft.email))
         terms = Admission(suppressed_for=reason, is_mail_off=intake.is_mail_off, actor=actor)
         each, written = settle(draft, terms, now)
         accepted.append(each)
@@ -159,7 +158,7 @@ def get(session: Session, client_id: UUID, message_id: UUID, *, for_update: bool
 
 def _look(session: Session, emails: Sequence[str]) -> tuple[datetime, dict[str, str]]:
     """The database's clock, and why which of the addresses must not be mailed, by their keys."""
-    keys = {stored_suppression_key(email) for email in emails}
+    keys = {suppression_key(email) for email in emails}
     always = select(database_now().label("now")).subquery()
     rows = session.execute(
         select(always.c.now, Suppression.key, Suppression.reason).outerjoin_from(

@@ -16,6 +16,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
 
 from email_service.kernel.errors import Fault, InvalidInputError, SettingsError, TemplateUnknownError
+from email_service.kernel.lanes import LANES
 from email_service.rendering import variables as rules
 
 BASE_LOCALE = "en"
@@ -36,7 +37,7 @@ _MANIFEST_SCHEMA: dict[str, Any] = {
     "properties": {
         "description": {"type": "string", "minLength": 1},
         "category": {"type": "string", "minLength": 1},
-        "lane": {"enum": ["token", "transactional", "bulk"]},
+        "lane": {"enum": list(LANES)},
         "sensitive": {"type": "boolean"},
         "on_uncertain": {"enum": ["retry", "hold"]},
         "sample_variables": {"type": "object"},

@@ -14,10 +14,9 @@ from email_service.settings import mail_routes, mail_rules, secret_key
 from email_service.settings.dkim_keys import DkimKey
 from email_service.settings.environment import Environment
 from email_service.settings.resources import resource
-from email_service.settings.values import Mailbox
 from email_service.settings.variables import Expose, LogFormat, MailMode, MailRoute, Settings, Variable
 
-__all__ = ["DkimKey", "Expose", "LogFormat", "MailMode", "MailRoute", "Mailbox", "Settings", "load", "resource"]
+__all__ = ["DkimKey", "Expose", "LogFormat", "MailMode", "MailRoute", "Settings", "load", "resource"]
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:

@@ -8,6 +8,7 @@ from email.utils import quote
 from ipaddress import ip_address
 from typing import Any
 
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import Fault
 from email_service.settings import values as parsing
 from email_service.settings.variables import MailMode
@@ -72,7 +73,7 @@ def _settle_sender(values: dict[str, Any], sender_name: str | None) -> list[Faul
     sender = values["mail_default_sender"]
     faults = []
     if sender is None:
-        sender = parsing.Mailbox(_DEVELOPMENT_SENDER, "")
+        sender = Mailbox(_DEVELOPMENT_SENDER, "")
         if values["mail_mode"] is MailMode.SMTP:
             faults = [
                 Fault("MAIL_DEFAULT_SENDER", "set the address that mail is from, such as Acme <mail@acme.example>.")
@@ -89,7 +90,7 @@ def _settle_sender(values: dict[str, Any], sender_name: str | None) -> list[Faul
     return faults
 
 
-def _written(sender: parsing.Mailbox) -> str:
+def _written(sender: Mailbox) -> str:
     name = f'"{quote(sender.name)}"' if _SPECIAL.search(sender.name) else sender.name
     return f"{name} <{sender.email}>" if name else sender.email
 

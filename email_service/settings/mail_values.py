@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from email_service.kernel import addresses
 from email_service.kernel.errors import InvalidInputError
+from email_service.kernel.lanes import LANES
 
-LANES = ("token", "transactional", "bulk")
 EVERY_OTHER = "*"  # stands for each domain that has no rate of its own
 
 _SPANS = {"second": 1, "minute": 60, "hour": 3600}

@@ -10,7 +10,7 @@ from email.utils import unquote
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from limits import parse_many
@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from email_service.kernel import addresses
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import InvalidInputError
 
 _Checked = TypeVar("_Checked")
@@ -27,13 +28,6 @@ _SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECRET_MINIMUM = 32
-
-
-class Mailbox(NamedTuple):
-    """Who a message is from; the name may be empty."""
-
-    email: str
-    name: str
 
 
 def switch(text: str) -> bool:

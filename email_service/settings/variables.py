@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from email_service.kernel.addresses import Mailbox
+from email_service.kernel.lanes import LANES
 from email_service.settings import mail_values, values
 from email_service.settings.dkim_keys import DkimKey, dkim_keys
 
@@ -79,7 +81,7 @@ class MailRoute:
     username: str | None = field(metadata=env(str, show=_hidden))
     password: str | None = field(metadata=env(str, show=_hidden))
     ca_file: Path | None = field(metadata=env(values.certificates))
-    lanes: tuple[str, ...] = field(metadata=env(mail_values.lanes, default=mail_values.LANES))
+    lanes: tuple[str, ...] = field(metadata=env(mail_values.lanes, default=LANES))
     sender_domains: tuple[str, ...] = field(metadata=env(values.many(mail_values.domain), default=()))  # empty: any
     weight: int = field(metadata=env(values.whole(0, 100), default=1))
     max_rate: float | None = field(metadata=env(mail_values.rate))  # messages a second; None: as fast as it goes
@@ -150,7 +152,7 @@ class Settings:
 
     # Derived from the settings above; no variables of their own.
     mail_mode: MailMode
-    sender: values.Mailbox
+    sender: Mailbox
 
     def __repr__(self) -> str:
         return _shown(self)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import redis
 from kombu import Connection
 
-from email_service.messages.service import LANES
+from email_service.kernel.lanes import LANES
 
 RABBITMQ = "127.0.0.1:5672"
 

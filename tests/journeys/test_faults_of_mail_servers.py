@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.applications import PASSWORD_RESET
 from tests.journeys.processes import wait_until, welcome
 from tests.journeys.sink import EXTENSIONS, GREETING, TAKEN, Moment, TakenAndSilent
 from tests.journeys.town import LEASE_SECONDS, Town
 from tests.wire.steps import Drip, Drop, Flood, Reply, ReplyThenDrop, Stall, Step, Write
-
-RESET = {"template": "password-reset", "variables": {"action_url": "https://app.example.com/reset?token=1"}}
 
 
 @dataclass(frozen=True)
@@ -252,7 +251,7 @@ def test_tokens_overtake_a_burst_and_what_expired_is_never_sent_late(town, tell)
     latencies, tokens = [], []
     for number in range(15):
         begun_at = time.monotonic()
-        tokens.append(town.send(f"token-{number}@example.com", **RESET))
+        tokens.append(town.send(f"token-{number}@example.com", **PASSWORD_RESET))
         wait_until(lambda: town.sink.count(tokens[-1]["message_id_header"]), 30, pause_seconds=0.01)
         latencies.append(time.monotonic() - begun_at)
     waiting = town.open_count()

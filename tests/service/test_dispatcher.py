@@ -9,13 +9,12 @@ from celery import Celery
 from sqlalchemy.exc import OperationalError
 
 from email_service.delivery import outbox, tasks
-from email_service.delivery.runner import LocalRunner
+from email_service.delivery.runner import Runner
 from email_service.delivery.transport import Report
 from email_service.engine import create_dispatcher, create_tidy
 from email_service.kernel import clock
+from tests.applications import PASSWORD_RESET
 from tests.scripted_transport import ACCEPTED, Scripted
-
-RESET = {"template": "password-reset", "variables": {"action_url": "https://app.example.com/reset?token=1"}}
 
 
 class ProcessEndedError(BaseException):
@@ -86,7 +85,7 @@ def test_a_worker_is_kept_free_for_tokens_whatever_waits(house, client_id, statu
             dispatcher.drain("bulk")
             assert gate.arrived.acquire(timeout=20)
             assert gate.arrived.acquire(timeout=20)
-            token_id = house.accept(client_id, **RESET)
+            token_id = house.accept(client_id, **PASSWORD_RESET)
             dispatcher.drain("token")
             until = time.monotonic() + 10
             while house.message(token_id).status != "sent" and time.monotonic() < until:
@@ -172,7 +171,7 @@ def test_a_celery_task_drains_its_lane_and_leaves_the_others_alone(house, client
     house.accept(client_id, lane="bulk")
     house.accept(client_id)
     celery = Celery(set_as_current=False)
-    runner = LocalRunner(create_dispatcher(house.app, ["bulk"], 1), ["bulk"])
+    runner = Runner(create_dispatcher(house.app, ["bulk"], 1), ["bulk"])
     tasks.register(celery, wake=runner.wake, tidy=create_tidy(house.app), ask_to_stop=runner.ask_to_stop)
     runner.start()
     celery.tasks[tasks.DRAIN]("bulk")

@@ -13,22 +13,13 @@ from email_service.messages.life import Terms
 from email_service.messages.models import Message
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason
+from tests.applications import PASSWORD_RESET
 
 HOUR = timedelta(hours=1)
-RESET = {
-    "template": "password-reset",
-    "to": {"email": "ada@example.com", "name": ""},
-    "variables": {"action_url": "https://app.example.com/reset?token=1"},
-}
-
-
-def reset(**fields) -> dict:
-    """A submission of the template whose content is sensitive."""
-    return {**RESET, **fields}
 
 
 def test_a_waiting_message_is_cancelled_and_not_delivered(house, client_id):
-    message_id = house.accept(client_id, **reset())
+    message_id = house.accept(client_id, **PASSWORD_RESET)
     with house.sessions.begin() as session:
         life.cancel(session, client_id, message_id)
     assert house.deliver() == 0
@@ -121,7 +112,7 @@ def test_nobody_changes_another_clients_message(house, client_id, add_client, ac
 
 
 def test_a_retry_of_a_forced_message_overrides_the_suppression_again_and_is_audited(house, client_id):
-    message_id = house.accept(client_id, **reset(is_forced=True))
+    message_id = house.accept(client_id, **PASSWORD_RESET, is_forced=True)
     house.execute("UPDATE messages SET status = 'failed', due_at = NULL")
     with house.sessions.begin() as session:
         suppressions.suppress(session, "ada@example.com", Reason.HARD_BOUNCE)

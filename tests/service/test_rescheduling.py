@@ -14,18 +14,9 @@ from email_service.kernel.orm import database_now, take_lanes_to_wake
 from email_service.messages import life
 from email_service.messages.life import Terms
 from email_service.messages.models import Message
+from tests.applications import PASSWORD_RESET
 
 HOUR = timedelta(hours=1)
-RESET = {
-    "template": "password-reset",
-    "to": {"email": "ada@example.com", "name": ""},
-    "variables": {"action_url": "https://app.example.com/reset?token=1"},
-}
-
-
-def reset(**fields) -> dict:
-    """A submission of the template whose content is sensitive."""
-    return {**RESET, **fields}
 
 
 def claim(house, client_id, lane: str = "transactional"):
@@ -173,7 +164,7 @@ def test_a_change_that_meets_a_claim_waits_for_it_and_is_refused(on_postgres, ad
 
 @pytest.mark.parametrize("status", ["scheduled", "queued", "deferred"])
 def test_a_superseded_message_that_waits_is_expired_and_keeps_no_secret(either, add_client, status):
-    message_id = either.accept(add_client(either), **reset())
+    message_id = either.accept(add_client(either), **PASSWORD_RESET)
     either.execute("UPDATE messages SET status = :status", status=status)
     supersede(either, message_id)
     message = either.message(message_id)
@@ -184,7 +175,7 @@ def test_a_superseded_message_that_waits_is_expired_and_keeps_no_secret(either, 
 
 def test_while_it_is_sent_its_expiry_is_moved_to_now(either, add_client):
     client_id = add_client(either)
-    message_id = either.accept(client_id, **reset(expires_at=clock.now() + HOUR))
+    message_id = either.accept(client_id, **PASSWORD_RESET, expires_at=clock.now() + HOUR)
     [lease] = claim(either, client_id, "token")
     supersede(either, message_id)
     message = either.message(message_id)
@@ -196,7 +187,7 @@ def test_while_it_is_sent_its_expiry_is_moved_to_now(either, add_client):
 
 def test_a_superseded_message_gets_no_further_try_after_the_present_one(either, add_client):
     client_id = add_client(either)
-    message_id = either.accept(client_id, **reset())
+    message_id = either.accept(client_id, **PASSWORD_RESET)
     [lease] = claim(either, client_id, "token")
     supersede(either, message_id)
     with either.sessions.begin() as session:
@@ -210,7 +201,7 @@ def test_a_superseded_message_gets_no_further_try_after_the_present_one(either, 
 @pytest.mark.parametrize("status", ["uncertain", "deferred"])
 def test_a_superseded_message_that_may_have_arrived_ends_as_uncertain(either, add_client, trace, status):
     """F10: `expired` says that nothing was ever sent."""
-    message_id = either.accept(add_client(either), **reset())
+    message_id = either.accept(add_client(either), **PASSWORD_RESET)
     either.execute(f"UPDATE messages SET status = :status, {trace} = 1", status=status)
     either.execute(update(Message).values(due_at=database_now(HOUR)))
     supersede(either, message_id)
@@ -245,7 +236,7 @@ def test_a_superseded_message_neither_starts_over_nor_gets_other_times(house, cl
 def test_superseding_meets_a_claim_and_still_ends_the_message(on_postgres, add_client):
     """F8"""
     client_id = add_client(on_postgres)
-    message_id = on_postgres.accept(client_id, **reset())
+    message_id = on_postgres.accept(client_id, **PASSWORD_RESET)
     with ThreadPoolExecutor() as pool:
         with on_postgres.sessions.begin() as session:
             outbox.claim(session, "token", client_id, 10, 180.0)

@@ -12,9 +12,8 @@ from email_service.engine import create_dispatcher
 from email_service.kernel import clock
 from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
+from tests.applications import PASSWORD_RESET
 from tests.scripted_transport import ACCEPTED, DOWN, Scripted
-
-RESET = {"template": "password-reset", "variables": {"action_url": "https://app.example.com/reset?token=1"}}
 
 
 @pytest.fixture
@@ -162,7 +161,7 @@ def test_token_mail_does_not_wait_for_a_rate(reopen, client_id):
     transport = Scripted([ACCEPTED])
     with house.delivering(transport) as dispatcher:
         dispatcher.drain("bulk")
-        tokens = {house.accept(client_id, **RESET) for _ in range(2)}
+        tokens = {house.accept(client_id, **PASSWORD_RESET) for _ in range(2)}
         dispatcher.drain("token")
         dispatcher.settle()
     assert {house.message(each).status for each in tokens} == {"sent"}

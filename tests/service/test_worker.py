@@ -12,11 +12,11 @@ from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason, Suppression
+from tests.applications import PASSWORD_RESET
 from tests.log_capture import captured_logs, parsed
 from tests.scripted_transport import ACCEPTED, DOWN, Scripted
 
 ADA = {"email": "ada@example.com", "name": "Ada"}
-RESET = {"template": "password-reset", "to": ADA, "variables": {"action_url": "https://app.example.com/reset?token=1"}}
 LOST = Report(outcome=Outcome.UNCERTAIN, phase=Phase.FINAL)
 NO_SUCH_USER = Report(
     outcome=Outcome.REFUSED, phase=Phase.RCPT, code=550, enhanced_code="5.1.1", reply="no such user here"
@@ -154,7 +154,7 @@ def test_a_message_that_cannot_be_rendered_fails_with_the_reason(house, client_i
 
 def test_a_message_that_no_key_opens_waits_for_the_key(house, reopen, client_id):
     """F16: a key left out by mistake costs no message."""
-    message_id = house.accept(client_id, **RESET)
+    message_id = house.accept(client_id, **PASSWORD_RESET)
     with captured_logs():
         reopen(SECRET_KEY="n" * 40).deliver(Scripted([ACCEPTED]))
     assert house.message(message_id).status == "deferred"
@@ -167,7 +167,7 @@ def test_a_message_that_no_key_opens_waits_for_the_key(house, reopen, client_id)
 def test_sensitive_content_is_wiped_at_the_end_and_other_content_kept(house, client_id, report, status):
     """T2"""
     sensitive, plain = (
-        house.accept(client_id, **RESET),
+        house.accept(client_id, **PASSWORD_RESET),
         house.accept(client_id, to={"email": "b@example.com", "name": ""}),
     )
     house.deliver(Scripted([report]))
@@ -177,7 +177,7 @@ def test_sensitive_content_is_wiped_at_the_end_and_other_content_kept(house, cli
 
 
 def test_a_deferred_sensitive_message_keeps_its_content(house, client_id):
-    message_id = house.accept(client_id, **RESET)
+    message_id = house.accept(client_id, **PASSWORD_RESET)
     house.deliver(Scripted([GREYLISTED]))
     assert house.message(message_id).content is not None
 

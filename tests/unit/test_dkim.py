@@ -18,8 +18,9 @@ from signatures import dkimpy_says, is_valid, signatures_of, verdicts, write_key
 
 from email_service.delivery import mime
 from email_service.delivery.dkim import Signer, dns_name, dns_record
-from email_service.delivery.mime import Letter, Mailbox
+from email_service.delivery.mime import Letter
 from email_service.delivery.smtp_dialogue import stuffed
+from email_service.kernel.addresses import Mailbox
 from email_service.settings import DkimKey
 
 LETTER = Letter(

@@ -8,8 +8,8 @@ import trustme
 from documents import Page
 
 from email_service.kernel.errors import SettingsError
-from email_service.messages import service
-from email_service.settings import MailMode, MailRoute, Settings, load, mail_routes, mail_values
+from email_service.kernel.lanes import LANES
+from email_service.settings import MailMode, MailRoute, Settings, load, mail_routes
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
@@ -88,12 +88,8 @@ def test_each_named_route_has_variables_of_its_own():
     assert (ses.username, ses.password, ses.max_rate, ses.weight, ses.connections) == ("ada", "x", 14.0, 1, 6)
     assert (ses.lanes, ses.sender_domains) == (("token", "bulk"), ("acme.example", "xn--bcher-kva.example"))
     assert (relay.name, relay.server, relay.port, relay.use_tls) == ("my-relay2", "127.0.0.1", 1025, False)
-    assert (relay.lanes, relay.sender_domains) == (mail_values.LANES, ())
+    assert (relay.lanes, relay.sender_domains) == (LANES, ())
     assert (relay.weight, relay.max_rate, relay.connections) == (0, None, 128)
-
-
-def test_the_lanes_are_those_of_messages():
-    assert mail_values.LANES == service.LANES
 
 
 @pytest.mark.parametrize(

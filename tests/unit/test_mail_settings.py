@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import SettingsError
-from email_service.settings import Mailbox, MailMode, Settings, load
+from email_service.settings import MailMode, Settings, load
 from email_service.settings.variables import Variable
 
 KEY = "k" * 32

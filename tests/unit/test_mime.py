@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -12,24 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from email_service.delivery import mime
-from email_service.delivery.mime import Attachment, Letter, Mailbox
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import InvalidInputError
-
-LETTER = Letter(
-    message_id_header="<0190b3c8@mail.example.com>",
-    date=datetime(2026, 11, 21, 8, 30, tzinfo=UTC),
-    sender=Mailbox("no-reply@example.com", "Example"),
-    to=Mailbox("ada@example.org", "Ada"),
-    subject="Welcome",
-    html="<p>Hello</p>",
-    text="Hello",
-)
-IMAGE = Attachment("logo.png", "image/png", b"\x89PNG\r\n\x1a\n\x00.\r\n.\r\n", "logo@example.com")
-PAPER = Attachment("invoice.pdf", "application/pdf", bytes(range(256)) * 20)
-
-# Everything a header may hold; controls and separators are refused (and tested as such).
-header_text = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=300)
-body_text = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" .\r\n\t=-\0"), max_size=400)
+from tests.letters import IMAGE, LETTER, PAPER, body_text, header_text
 
 
 def parse(octets: bytes) -> EmailMessage:
@@ -107,7 +91,7 @@ def test_embedded_images_stand_beside_the_html_and_files_beside_all():
     ]
     assert (image["Content-ID"], image.get_content_disposition()) == ("<logo@example.com>", "inline")
     assert image.get_payload(decode=True) == IMAGE.content
-    assert (paper.get_filename(), paper.get_content_disposition()) == ("invoice.pdf", "attachment")
+    assert (paper.get_filename(), paper.get_content_disposition()) == (PAPER.filename, "attachment")
     assert paper.get_payload(decode=True) == PAPER.content
     assert paper["Content-ID"] is None
 

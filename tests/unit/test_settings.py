@@ -8,8 +8,9 @@ from threading import Barrier
 import pytest
 import trustme
 
+from email_service.kernel.addresses import Mailbox
 from email_service.kernel.errors import SettingsError
-from email_service.settings import Expose, LogFormat, Mailbox, MailMode, Settings, load, resource
+from email_service.settings import Expose, LogFormat, MailMode, Settings, load, resource
 
 KEY = "k" * 32
 POSTGRES = {"DATABASE_URL": "postgresql://user:pa%40ss@db:5432/mail", "SECRET_KEY": KEY}

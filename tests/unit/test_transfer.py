@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from test_mime import LETTER, as_sent, assert_fit_for_the_wire, body_of, body_text, header_text, parse
 
 from email_service.delivery import mime
-from email_service.delivery.mime import Letter, Mailbox
+from email_service.delivery.mime import Letter
+from email_service.kernel.addresses import Mailbox
 
 
 def encoding_of(text: str) -> str:
