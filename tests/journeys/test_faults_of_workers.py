@@ -97,8 +97,6 @@ def test_a_worker_that_dies_between_the_250_and_its_commit_costs_one_more_copy_a
     town.wait_until_settled(90)
     recovery_seconds = _check_copies(town, killer, accepted, tell, "F1 (Celery workers)")
     assert recovery_seconds <= LEASE_SECONDS + SWEEP_SECONDS + SLACK_SECONDS
-    # Three connections carry ordinary mail; each has one message in hand and one that is being written down.
-    assert town.tally(accepted).extra <= 2 * 3 * killer.kills
 
 
 @pytest.fixture
@@ -118,7 +116,6 @@ def test_twenty_deaths_between_the_250_and_the_commit_lose_nothing(embedded_town
         assert len(accepted) < 2000
     town.wait_until_settled(90)
     _check_copies(town, killer, accepted, tell, "F1 (delivery in web)")
-    assert town.tally(accepted).extra <= 3 * killer.kills
 
 
 def test_a_worker_that_dies_before_or_amid_the_content_sends_each_message_once(embedded_town, tell):
