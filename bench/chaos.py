@@ -8,6 +8,7 @@ reply that was lost after the final dot.
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -147,7 +148,7 @@ class Chaos:
                 )
                 sent += size
                 time.sleep(size * pause_seconds)
-        except BaseException as error:  # bare re-raise below: a caller that gives up is told at the end
+        except BaseException as error:  # raised again: a caller that gives up is told of at the end
             self.errors.append(error)
             raise
 
@@ -232,9 +233,14 @@ def main() -> None:
 
 
 def _tell_tracebacks(town: Town) -> None:
-    """Which events came with one: those of a broker that is away are Celery's own."""
-    lines = [line for line in town.house.logs().splitlines() if "Traceback" in line]
-    for event, count in Counter(line[:100] for line in lines).most_common(5):
+    """Which events came with one, and how it ended: those of a broker that is away are Celery's own."""
+    found = Counter[str]()
+    for line in town.house.logs().splitlines():
+        if "Traceback" in line:
+            with suppress(json.JSONDecodeError):
+                told = json.loads(line)
+                found[f"{told['event'][:60]}: {told.get('exception', '').strip().splitlines()[-1][:200]}"] += 1
+    for event, count in found.most_common(10):
         print(f"{count} x {event}", file=sys.stderr)
 
 

@@ -12,6 +12,7 @@ from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
 from email_service.cli.patient_worker import PatientWorker
 from email_service.engine import create_runner
+from email_service.kernel import heap
 from email_service.settings import Settings
 
 # Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.
@@ -66,7 +67,9 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def load(self) -> Flask:
         """The application, built in the process that serves it: no connection crosses a fork."""
         configure_logs(self._settings)
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        heap.settle()
+        return app
 
     def _start_delivery(self, worker: Any) -> None:
         worker.delivery = None

@@ -3,12 +3,15 @@
 Whatever looks like an address or an API key is masked on the way out, wherever it came from (T27).
 """
 
+import json
 import logging
 import logging.config
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -26,23 +29,23 @@ _CHATTY = ("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy
 _UNTOUCHED_KEYS = frozenset({"level", "timestamp", "logger", "_record", "_from_structlog"})
 
 
+_ENCODER = json.JSONEncoder(default=repr)
+
+
 def configure(*, level: str, is_human: bool) -> None:
     """Send every log of this process to standard error, in one shape. Calling it again replaces the earlier setting."""
+    render: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28) if is_human else _render_json
+    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.add_log_level,
+        _add_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
         _format_exception,
         hide,
     ]
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
-        if is_human
-        else structlog.processors.JSONRenderer()
-    )
+    foreign = [structlog.stdlib.PositionalArgumentsFormatter(), structlog.stdlib.ExtraAdder(), *shared]
     logging.config.dictConfig(
         {
             "version": 1,
@@ -50,8 +53,8 @@ def configure(*, level: str, is_human: bool) -> None:
             "formatters": {
                 "events": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": shared,
-                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+                    "foreign_pre_chain": foreign,
+                    "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
                 }
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
@@ -59,18 +62,46 @@ def configure(*, level: str, is_human: bool) -> None:
             "loggers": {name: {"level": "WARNING"} for name in _CHATTY},
         }
     )
+    lines = _Lines(sys.stderr)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared[:-3],
-            _format_exception,
-            hide,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, render],
+        # Our own events go straight to the stream: through the standard library's records, a line costs three times as
+        # much, which is a tenth of what a message costs altogether.
+        logger_factory=lambda name="": _Logger(name, lines),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
     )
+
+
+class _Lines:
+    """A stream that takes whole lines, from any thread; one that takes nothing stops nobody (F11)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.RLock()  # a signal handler may log while its own thread does
+
+    def write(self, line: str) -> None:
+        with self._lock, suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+class _Logger:
+    """What structlog hands a finished line to; it knows the name of the module that logs."""
+
+    def __init__(self, name: str, lines: _Lines) -> None:
+        self.name = name
+        self.debug = self.info = self.warning = self.error = self.critical = lines.write
+
+
+def _add_name(logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    record = event.get("_record")
+    event["logger"] = logger.name if record is None else record.name
+    return event
+
+
+def _render_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODER.encode(event)
 
 
 def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -82,6 +113,8 @@ def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 def _hidden(value: Any) -> Any:
+    if isinstance(value, str):
+        return _masked(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
@@ -89,7 +122,7 @@ def _hidden(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_hidden(each) for each in value]
     # Whatever else there is would be written out by the renderer, which masks nothing.
-    return _masked(value if isinstance(value, str) else repr(value))
+    return _masked(repr(value))
 
 
 def _masked(text: str) -> str:

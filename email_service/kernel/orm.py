@@ -26,6 +26,7 @@ from uuid_utils.compat import uuid7
 _SQLITE_BUSY_MILLISECONDS = 15_000
 _LOCK_MILLISECONDS = 10_000
 _EMPTY: dict[str, Callable[[], Any]] = {"[]": list, "{}": dict}
+_IS_NEW = "email_service_is_new"  # of a connection that nobody has used
 _AUTOCOMMIT = "email_service_autocommit"  # an execution option of ours
 
 
@@ -175,13 +176,18 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _configure_postgresql(connection: Any, _record: Any) -> None:
+def _configure_postgresql(connection: Any, record: Any) -> None:
+    record.info[_IS_NEW] = True
     # Whoever locks a table for long gets callers a 503 and a Retry-After, not requests that never end.
     connection.execute(f"SET lock_timeout = {_LOCK_MILLISECONDS}")
     connection.commit()
 
 
-def _refuse_closed(connection: Any, _record: Any, _proxy: Any) -> None:
+def _refuse_closed(connection: Any, record: Any, _proxy: Any) -> None:
+    # One that was made a moment ago tells by its first statement that the server is gone, and nothing in the pool is
+    # better: refused as well, it would look to the pool like a mistake of the program.
+    if record.info.pop(_IS_NEW, False):
+        return
     # A server that restarted has closed its end, and the kernel knows: nothing else arrives on an idle connection.
     # Unlike `pool_pre_ping`, this costs no round trip. The pool takes the error as its sign to connect anew.
     arrivals = select.poll()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import RateLimitExceeded
@@ -17,8 +18,6 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from email_service.extensions import limiter
-from email_service.kernel import clock
 from email_service.kernel.errors import (
     BadRequestError,
     BodyTooLargeError,
@@ -30,6 +29,7 @@ from email_service.kernel.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
+from email_service.web import limits
 
 _log = structlog.get_logger(__name__)
 _STEP_CHARACTERS = 100  # of a pointer; a caller may invent a name as long as a body
@@ -46,6 +46,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(OperationalError, _answer_database)
     app.register_error_handler(InterfaceError, _answer_database)
     app.register_error_handler(PoolTimeoutError, _answer_database)
+    # Between a connection's way out of the pool and its first statement, nobody wraps the driver's errors.
+    app.register_error_handler(psycopg.OperationalError, _answer_database)
     app.register_error_handler(ParseException, _answer_chunks)
     app.register_error_handler(Exception, _answer_unexpected)
 
@@ -63,13 +65,13 @@ def answer(error: ServiceError) -> Response:
 def tell(error: ServiceError) -> dict[str, Any]:
     """The members of the problem that one of our own errors is."""
     faults = [{"pointer": fault.pointer, "message": fault.message} for fault in error.faults]
-    more = {"errors": faults} if faults else {}
+    more = {**({"errors": faults} if faults else {}), **error.members}
     return _members(error.status, error.code, error.title, error.detail, request_id=g.get("request_id", ""), **more)
 
 
 def _answer_http(error: HTTPException) -> Response:
     if isinstance(error, RateLimitExceeded):
-        return answer(RateLimitedError(retry_after_seconds=_seconds_until_reset()))
+        return answer(RateLimitedError(retry_after_seconds=limits.seconds_until_reset()))
     if error.code == HTTPStatus.UNPROCESSABLE_ENTITY:
         return answer(_invalid_input(getattr(error, "data", None) or {}))
     if ours := _OURS.get(error.code or 0):
@@ -115,11 +117,6 @@ def _members(status: int, code: str, title: str, detail: str, **more: Any) -> di
 def _build(status: int, code: str, title: str, detail: str, **more: Any) -> Response:
     content = document(status, code, title, detail, request_id=g.get("request_id", ""), **more)
     return Response(content, status=int(status), mimetype="application/problem+json")
-
-
-def _seconds_until_reset() -> int:
-    breached = [limit for limit in limiter.current_limits if limit.breached]
-    return max((int(limit.reset_at - clock.now().timestamp()) + 1 for limit in breached), default=1)
 
 
 def _invalid_input(data: Mapping[str, Any]) -> InvalidInputError:

@@ -1,7 +1,7 @@
 """What an engine of `kernel/orm` promises about its connections, on both databases."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from email_service.kernel.orm import autocommitting, open_engine
@@ -33,6 +33,21 @@ def test_a_connection_that_the_server_closed_while_it_waited_is_replaced_without
         assert connection.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": before})
     with ours.begin() as connection:
         assert connection.scalar(text("SELECT pg_backend_pid()")) != before
+    ours.dispose()
+    theirs.dispose()
+
+
+def test_a_server_that_ends_each_new_connection_counts_as_a_database_that_is_away(postgres_url):
+    """F4: the pool takes it for nothing else, so that callers get a 503."""
+    ours, theirs = open_engine(postgres_url), open_engine(postgres_url)
+
+    def end(connection, _record) -> None:
+        with theirs.begin() as other:
+            assert other.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": connection.info.backend_pid})
+
+    event.listen(ours, "connect", end)
+    with pytest.raises(OperationalError), ours.begin() as connection:
+        connection.execute(text("SELECT 1"))
     ours.dispose()
     theirs.dispose()
 
