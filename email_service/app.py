@@ -8,6 +8,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from email_service import engine, extensions
+from email_service.accounts import routes as accounts
+from email_service.accounts.directory import Nobody, Registry
+from email_service.accounts.service import Followers
+from email_service.audit import routes as audit
 from email_service.delivery import outbox
 from email_service.delivery import routes as explanations
 from email_service.delivery.breaker import find_outages
@@ -15,7 +19,8 @@ from email_service.delivery.circumstances import Ways
 from email_service.docs_page import routes as docs_page
 from email_service.inbox import routes as inbox
 from email_service.kernel import logs, orm
-from email_service.kernel.crypto import Sealer
+from email_service.kernel.crypto import Blinder, Sealer
+from email_service.kernel.derivation import Deriver
 from email_service.kernel.lanes import LANES
 from email_service.messages import routes as messages
 from email_service.messages.service import Intake
@@ -24,8 +29,19 @@ from email_service.rendering import catalog
 from email_service.rendering import routes as templates
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
-from email_service.settings import Expose, LogFormat, MailMode, Settings, load, resource
+from email_service.sessions import public_routes as public_sessions
+from email_service.sessions import routes as session_routes
+from email_service.sessions import service as user_sessions
+from email_service.sessions.service import Desk, Lifetimes
+from email_service.settings import AccountDirectory, Expose, LogFormat, MailMode, Settings, load, resource
+from email_service.signing import routes as signing
+from email_service.signing.service import Signer
 from email_service.suppressions import routes as suppressions
+from email_service.tokens import public_routes as public_tokens
+from email_service.tokens import routes as token_routes
+from email_service.tokens import service as tokens
+from email_service.tokens.purposes import RULES, Purpose
+from email_service.tokens.service import Office, Terms
 from email_service.web import access, bodies, context, health, metrics, problems
 
 # A request waits this long for the store of the limits before it is counted in this process instead.
@@ -39,6 +55,10 @@ _DOCUMENTATION = {
     "OPENAPI_URL_PREFIX": "/",
     "OPENAPI_JSON_PATH": "openapi.json",
 }
+_INTERNAL_ROOMS = (messages, explanations, templates, suppressions, accounts, token_routes, session_routes, audit)
+_PUBLIC_ROOMS = (public_tokens, public_sessions)
+# What a page of another origin may read of an answer, besides its body.
+_TOLD_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -46,6 +66,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load()
     app = Flask("email_service", static_folder=None)
     app.json = bodies.StrictJSONProvider(app)
+    # A subject or an address that begins with a slash must not be led to the one without it.
+    app.url_map.merge_slashes = False
     app.config.from_mapping(_flask_config(settings))
     context.install(app)
     access.install(app)
@@ -109,7 +131,13 @@ def _bind_extensions(app: Flask, settings: Settings) -> None:
     extensions.limiter.init_app(app)
     extensions.mail.init_app(app)
     if settings.cors_allowed_origins:
-        CORS(app, resources=r"/public/*", origins=list(settings.cors_allowed_origins), send_wildcard=False)
+        CORS(
+            app,
+            resources=r"/public/*",
+            origins=list(settings.cors_allowed_origins),
+            expose_headers=_TOLD_HEADERS,
+            send_wildcard=False,
+        )
 
 
 def _build_parts(app: Flask, settings: Settings) -> context.Parts:
@@ -136,17 +164,61 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     )
     ways = Ways(table=table, is_mail_off=intake.is_mail_off)
     parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
+    signer = Signer(sessions, intake.sealer, settings.token_issuer)
+    parts.add(signer, *_build_public_parts(settings, intake, signer))
+    parts.add(Blinder(settings.secret_key))
     return parts
+
+
+def _build_public_parts(settings: Settings, intake: Intake, signer: Signer) -> tuple[object, ...]:
+    """What tokens and sessions need, and who hears of an account's changes."""
+    deriver = Deriver(settings.secret_key, settings.secret_key_fallbacks)
+    directory = Registry() if settings.account_directory is AccountDirectory.REGISTRY else Nobody()
+    office = Office(intake=intake, deriver=deriver, directory=directory, terms=_find_terms(settings))
+    followers = Followers(
+        revoke=(tokens.revoke_all, user_sessions.revoke_all),
+        erase={"tokens": tokens.erase, "sessions": user_sessions.erase},
+    )
+    return deriver, office, _build_desk(settings, signer, office), followers
+
+
+def _build_desk(settings: Settings, signer: Signer, office: Office) -> Desk:
+    """What sessions need; without a directory, whoever starts one is believed that its subject exists."""
+    return Desk(
+        signer=signer,
+        deriver=office.deriver,
+        directory=office.directory if settings.account_directory is AccountDirectory.REGISTRY else None,
+        audience=settings.access_token_audience or settings.token_issuer,
+        lifetimes=Lifetimes(
+            access_seconds=settings.access_token_lifetime,
+            idle_seconds=settings.session_idle_lifetime,
+            session_seconds=settings.session_lifetime,
+        ),
+    )
+
+
+def _find_terms(settings: Settings) -> dict[Purpose, Terms]:
+    """The lifetime and the page of each purpose's tokens."""
+    found = {}
+    for purpose, rule in RULES.items():
+        path = getattr(settings, f"link_path_{purpose}") if rule.has_link else None
+        found[purpose] = Terms(getattr(settings, f"token_ttl_{purpose}"), path and f"{settings.frontend_url}{path}")
+    return found
 
 
 def _register(app: Flask, settings: Settings) -> None:
     app.register_blueprint(health.blueprint)
+    if settings.expose is not Expose.INTERNAL:
+        app.register_blueprint(signing.blueprint)
     if settings.expose is Expose.PUBLIC:
+        # Without a description and its page: those are for whoever operates the service.
+        for room in _PUBLIC_ROOMS:
+            app.register_blueprint(room.blueprint)
         return
-    extensions.internal_api.init_app(app)
-    extensions.internal_api.spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
-    for blueprint in (messages.blueprint, explanations.blueprint, templates.blueprint, suppressions.blueprint):
-        extensions.internal_api.register_blueprint(blueprint)
+    extensions.api.init_app(app)
+    extensions.api.spec.components.security_scheme("ApiKey", {"type": "http", "scheme": "bearer"})
+    for room in (*_INTERNAL_ROOMS, *(_PUBLIC_ROOMS if settings.expose is Expose.ALL else ())):
+        extensions.api.register_blueprint(room.blueprint)
     app.register_blueprint(docs_page.blueprint)
     app.register_blueprint(metrics.blueprint)
     if settings.mail_mode is MailMode.CAPTURE:

@@ -3,7 +3,7 @@
 Knows every concrete class of delivery, so that no room of it has to; web parts are put together in `app`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,12 +23,16 @@ from email_service.delivery.settlement import Rules
 from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
 from email_service.delivery.transport import Transport
 from email_service.delivery.worker import Worker
+from email_service.kernel.derivation import Deriver
 from email_service.kernel.lanes import LANES
 from email_service.messages.service import Intake
 from email_service.rendering.renderer import Renderer
 from email_service.retention.policy import Policy
 from email_service.retention.purge import Purge
 from email_service.settings import MailMode, MailRoute, Settings
+from email_service.tokens import requests
+from email_service.tokens.requests import Requests
+from email_service.tokens.service import Office
 from email_service.web import context
 
 LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
@@ -41,7 +45,7 @@ def _feel_nothing() -> None:
 def create_runner(app: Flask) -> Runner:
     """Delivery in this process. Whoever starts it also stops it; accepts wake it from now on."""
     parts = context.parts_of(app)
-    runner = Runner(create_dispatcher(app), LANES, create_tidy(app))
+    runner = Runner(create_dispatcher(app), LANES, create_feeds(app), create_tidy(app))
     parts.wake = runner.wake
     return runner
 
@@ -92,6 +96,7 @@ def _make_packer(settings: Settings, parts: context.Parts) -> Packer:
         sessions=parts.sessions,
         renderer=parts.get(Renderer),
         sealer=intake.sealer,
+        deriver=parts.get(Deriver),
         default_sender=intake.default_sender,
         sign=Signer(settings.dkim_keys).sign,
     )
@@ -103,6 +108,12 @@ def _make_assigner(settings: Settings, parts: context.Parts, connections: int | 
         breakers=Breakers(parts.sessions),
         domain_rates=settings.mail_domain_rates,
     )
+
+
+def create_feeds(app: Flask) -> Mapping[str, Callable[[], int]]:
+    """What has to be done before a lane is drained, by lane: public requests become token mail."""
+    parts = context.parts_of(app)
+    return {requests.LANE: Requests(parts.sessions, parts.glances, parts.get(Office)).drain}
 
 
 def create_tidy(app: Flask) -> Callable[[], int]:

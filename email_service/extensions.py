@@ -68,4 +68,4 @@ limiter = CalledLimiter(
 )
 # Where each process counts for itself; importing the class is what makes the scheme known.
 COUNTS_IN_PROCESS = f"{ProcessStorage.STORAGE_SCHEME[0]}://"
-internal_api = Api()
+api = Api()

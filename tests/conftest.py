@@ -16,6 +16,7 @@ IN_CI = servers.IN_CI
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Whatever configures the service: a developer's own settings must not decide what the tests show.
 OUR_SETTINGS = (
+    "ACCESS_TOKEN_",
     "ACCOUNT_DIRECTORY",
     "API_RATE_LIMIT",
     "AUDIT_RETENTION_DAYS",
@@ -26,6 +27,7 @@ OUR_SETTINGS = (
     "DKIM_KEYS",
     "EXPOSE",
     "FRONTEND_URL",
+    "LINK_PATH_",
     "MAIL_",
     "MAX_BODY_BYTES",
     "PUBLIC_",
@@ -33,6 +35,7 @@ OUR_SETTINGS = (
     "RETENTION_DAYS",
     "SECRET_KEY",
     "SENDER_",
+    "SESSION_",
     "SMTP_",
     "SUPPRESSION_OVERRIDE_LANES",
     "SUPPORT_EMAIL",

@@ -107,7 +107,7 @@ def service(tmp_path_factory):
         _, key = clients.create(session, "docs", ["*"])
     runner = create_runner(app)
     runner.start()
-    yield SimpleNamespace(app=app, sessions=parts.sessions, key=key)
+    yield SimpleNamespace(app=app, sessions=parts.sessions, key=key, token="")
     assert runner.stop(10)
 
 
@@ -132,7 +132,8 @@ def ask(service, words: list[str], message_id: str | None):
     parser.add_argument("-H", dest="headers", action="append", default=[])
     parser.add_argument("-d", dest="body")
     parser.add_argument("-sS", action="store_true")
-    text = [word.replace("$KEY", service.key).replace("$ID", str(message_id)) for word in words[1:]]
+    meant = {"$KEY": service.key, "$ID": str(message_id), "$TOKEN": service.token}
+    text = [re.sub(r"\$[A-Z]+", lambda found: meant.get(found[0], found[0]), word) for word in words[1:]]
     call = parser.parse_args([re.sub(r"esk_\S+", service.key, word) for word in text])
     assert call.url.startswith(LOCAL)
     path = call.url.removeprefix(LOCAL)
@@ -195,7 +196,10 @@ def test_every_check_was_broken_on_purpose():
 
 @pytest.mark.parametrize("page", RUN)
 def test_each_example_is_answered_as_the_page_says(page, service):
-    """In order: $ID is the first message that the page sent, and JSON after a call shows the members of its answer."""
+    """In order: $ID is the first message that the page sent, $TOKEN the last token that an answer held.
+
+    JSON after a call shows the members of its answer.
+    """
     asked, message_id, answer = 0, None, None
     for block in BY_PATH[page].blocks:
         if block.language == "json" and answer is not None:
@@ -206,6 +210,8 @@ def test_each_example_is_answered_as_the_page_says(page, service):
             told = re.search(r"Answers\s+(\d{3})", block.section)
             expected = command.expected or (int(told[1]) if told else 200 + 2 * (answer.request.method == "POST"))
             assert answer.status_code == expected, (command.words, answer.text)
+            if answer.status_code == 201:
+                service.token = answer.json.get("token", service.token)
             if expected == 202 and message_id is None:
                 message_id = answer.json["id"]
     assert asked

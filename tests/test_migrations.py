@@ -13,10 +13,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from email_service.clients.models import PUBLIC_CLIENT_ID, Client
 from email_service.extensions import db
 from email_service.kernel.orm import Base
 from email_service.settings import resource
 from tests.applications import SECRET_KEY, House, migrate, opened
+from tests.token_mail import issue
 
 LOCK_NUMBER = 0x6D61696C  # what migrations/env.py locks
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1835100524 AND NOT granted"
@@ -76,7 +78,7 @@ def test_migrating_twice_changes_nothing(house):
     migrate(house)
     house.add_client()
     migrate(house)
-    assert house.execute("SELECT name FROM clients") == [("shop",)]
+    assert house.execute("SELECT name FROM clients ORDER BY name") == [("(public)",), ("shop",)]
 
 
 def test_the_way_back_leaves_nothing_and_the_way_forth_works_again(house):
@@ -86,7 +88,18 @@ def test_the_way_back_leaves_nothing_and_the_way_forth_works_again(house):
     assert tables(house) == {"alembic_version"}
     migrate(house)
     assert differences(house) == []
-    assert house.execute("SELECT count(*) FROM clients") == [(0,)]
+    assert house.execute("SELECT name FROM clients") == [("(public)",)]
+
+
+def test_the_client_of_public_requests_is_found_by_its_id_and_leaves_with_what_it_issued(house):
+    """Both databases write a UUID in a form of their own."""
+    migrate(house)
+    with house.sessions() as session:
+        assert session.get_one(Client, PUBLIC_CLIENT_ID).name == "(public)"
+    issue(house, PUBLIC_CLIENT_ID)
+    with house.app.app_context():
+        flask_migrate.downgrade(revision="0002")
+    assert house.execute("SELECT count(*) FROM clients") == house.execute("SELECT count(*) FROM messages") == [(0,)]
 
 
 def test_messages_of_before_are_found_by_their_tags(house):

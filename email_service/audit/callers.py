@@ -5,6 +5,8 @@ from flask import g, request
 from email_service.audit.service import Actor
 from email_service.web import auth
 
+_IP_CHARACTERS = 45  # of the longest address there is; a proxy that is not trusted may say anything
+
 
 def present() -> Actor:
     """The calling client, with the address and the id of its request."""
@@ -12,3 +14,9 @@ def present() -> Actor:
     return Actor(
         name=f"client:{caller.name}", client_id=caller.client_id, ip=request.remote_addr, request_id=g.request_id
     )
+
+
+def stranger() -> Actor:
+    """Whoever called without a key, with the address and the id of the request."""
+    address = (request.remote_addr or "")[:_IP_CHARACTERS]
+    return Actor(name="public", ip=address or None, request_id=g.request_id)

@@ -25,4 +25,10 @@ class AuditEvent(Identified, Base):
     data: Mapped[dict[str, Any]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
     occurred_at: Mapped[datetime]
 
-    __table_args__ = (Index("ix_audit_events_occurred_at", "occurred_at"),)
+    __table_args__ = (
+        Index("ix_audit_events_occurred_at", "occurred_at"),
+        # For the list: each filter in its order.
+        Index("ix_audit_events_subject_id", "subject", "id"),
+        Index("ix_audit_events_name_id", "name", "id"),
+        Index("ix_audit_events_actor_id", "actor", "id"),
+    )

@@ -16,18 +16,17 @@ from celery.beat import Scheduler, Service
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 from flask import Flask
-from sqlalchemy import select
 
 from email_service.app import configure_logs, create_app
 from email_service.celery_app import create_celery
 from email_service.cli import health, house
 from email_service.cli.server import Server
 from email_service.clients import service as clients
-from email_service.clients.models import Client
 from email_service.delivery import tasks
 from email_service.delivery.runner import STOP_SECONDS, Runner
-from email_service.engine import create_dispatcher, create_tidy
+from email_service.engine import create_dispatcher, create_feeds, create_tidy
 from email_service.extensions import db
+from email_service.kernel import heap
 from email_service.kernel.heartbeat import Heartbeat
 from email_service.kernel.lanes import LANES
 from email_service.settings import MailMode, Settings, load
@@ -87,7 +86,7 @@ def worker(lanes: str, concurrency: int | None) -> None:
         # Where CPU is short, requests and the workers that serve tokens come first.
         os.nice(BACKGROUND_NICENESS)
     heartbeat = Heartbeat(health.WORKER)
-    runner = Runner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served)
+    runner = Runner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served, create_feeds(app))
     tasks.register(celery, wake=runner.wake, tidy=create_tidy(app), ask_to_stop=runner.ask_to_stop)
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -102,6 +101,7 @@ def worker(lanes: str, concurrency: int | None) -> None:
         without_gossip=True,
         without_mingle=True,
     )
+    heap.settle()
     runner.start()
     try:
         process.start()
@@ -168,7 +168,7 @@ def _development_key(app: Flask, settings: Settings) -> str | None:
     if not settings.database_url.startswith("sqlite"):
         return None
     with house.parts(app).sessions.begin() as session:
-        if session.scalar(select(Client.id).limit(1)):
+        if any(clients.everyone(session)):
             return None
         return clients.create(session, DEVELOPMENT_CLIENT, ["*"])[1]
 

@@ -8,6 +8,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from email_service.kernel.orm import Base, Identified
 
+PUBLIC_CLIENT_ID = UUID(int=1)  # whose messages answer public requests; it has no key, and a migration made it
+
 
 class Client(Identified, Base):
     """An application that may call the internal API."""

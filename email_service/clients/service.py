@@ -10,13 +10,24 @@ from uuid import UUID
 from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from email_service.clients.models import ApiKey, Client
+from email_service.clients.models import PUBLIC_CLIENT_ID, ApiKey, Client
 from email_service.kernel import clock, crypto
 from email_service.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnauthenticatedError
 from email_service.kernel.orm import table_of
 from email_service.settings import values
 
-SCOPES = ("messages:send", "messages:read", "templates:read", "suppressions:read", "suppressions:write")
+SCOPES = (
+    "messages:send",
+    "messages:read",
+    "templates:read",
+    "suppressions:read",
+    "suppressions:write",
+    "accounts:write",
+    "tokens:issue",
+    "tokens:verify",
+    "sessions:issue",
+    "audit:read",
+)
 ROTATION_OVERLAP = timedelta(hours=24)
 
 _KEY_FORM = re.compile(r"esk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -80,6 +91,8 @@ def create(session: Session, name: str, scopes: Sequence[str], rate_limit: str |
 def rotate(session: Session, name: str, overlap: timedelta = ROTATION_OVERLAP) -> str:
     """A new key for the client; its present keys work for `overlap` longer."""
     client = get(session, name)
+    if client.id == PUBLIC_CLIENT_ID:
+        raise ConflictError(f"The client {name} stands for strangers, and has no key.")
     if client.revoked_at:
         raise ConflictError(f"The client {name} is revoked; create a new one.")
     ends_at = clock.now() + overlap
@@ -104,8 +117,8 @@ def get(session: Session, name: str) -> Client:
 
 
 def everyone(session: Session) -> Iterable[Client]:
-    """All clients, by name."""
-    return session.scalars(select(Client).order_by(Client.name))
+    """All clients that people made, by name."""
+    return session.scalars(select(Client).where(Client.id != PUBLIC_CLIENT_ID).order_by(Client.name))
 
 
 def authenticate(session: Session, presented: str) -> Caller:

@@ -15,6 +15,7 @@ from email_service.delivery.job import Job
 from email_service.delivery.transport import Parcel
 from email_service.kernel import addresses
 from email_service.kernel.crypto import Sealer
+from email_service.kernel.derivation import Deriver
 from email_service.messages import content as contents
 from email_service.messages.submission import Attachment, Mailbox
 from email_service.rendering.renderer import Rendered, Renderer
@@ -32,6 +33,7 @@ class Packer:
     sessions: sessionmaker[Session]
     renderer: Renderer
     sealer: Sealer
+    deriver: Deriver
     default_sender: Mailbox
     sign: Callable[[bytes, str], bytes] = sign_nothing
 
@@ -42,6 +44,8 @@ class Packer:
         """
         message = job.message
         variables = contents.open_variables(self.sealer, message.id, message.variables)
+        if message.token_nonce is not None:
+            variables = self.deriver.fill(variables, message.token_nonce)
         rendered = self.renderer.render(message.template, variables, message.locale)
         sender: Mailbox = message.sender or self.default_sender
         content = mime.build(_write(message, rendered, sender, self._read_attachments(message)))

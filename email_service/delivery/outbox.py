@@ -14,7 +14,7 @@ from sqlalchemy import Float, Integer, bindparam, case, func, select, update
 from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
-from email_service.kernel.orm import database_now, new_id, table_of
+from email_service.kernel.orm import database_now, new_id, one_of, table_of
 from email_service.messages.models import Message, MessageContent
 from email_service.messages.state import Status
 
@@ -96,8 +96,8 @@ _table = table_of(Message).c
 _IN_LANE = (_table.lane == bindparam("in_lane"), _table.due_at.is_not(None))
 _IS_DUE = (*_IN_LANE, _table.due_at <= database_now())
 _STILL_LEASED = (
-    _table.id.in_(bindparam("ids", expanding=True)),
-    _table.lease_id.in_(bindparam("leases", expanding=True)),
+    one_of(_table.id, "ids"),
+    one_of(_table.lease_id, "leases"),
 )
 _IN_SECONDS = database_now(bindparam("seconds", type_=Float()))
 
@@ -169,13 +169,13 @@ _READ = (
         *_table["id", "client_id", "lane", "template", "locale", "recipient_email", "recipient_name", "cc", "bcc"],
         *_table["reply_to", "sender", "headers", "message_id_header", "created_at", "is_sensitive", "is_forced"],
         *_table["uncertain_count", "lost_lease_count"],
-        table_of(MessageContent).c.variables,
+        *table_of(MessageContent).c["variables", "token_nonce"],
         table_of(MessageContent).c.attachments.is_not(None).label("has_attachments"),
         _table.expires_at,
         database_now().label("read_at"),
     )
     .select_from(table_of(Message).outerjoin(table_of(MessageContent)))
-    .where(_table.id.in_(bindparam("ids", expanding=True)))
+    .where(one_of(_table.id, "ids"))
     .order_by(_table.round_began_at)
 )
 _GIVE_BACK = (

@@ -4,7 +4,7 @@ The web process and the Celery worker have one each, so that delivery goes on ho
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,11 +20,21 @@ _log = structlog.get_logger(__name__)
 
 
 class Runner:
-    """Needs no broker and knows nothing of messages; without `tidy`, somebody else forgets what is old."""
+    """Needs no broker and knows nothing of messages.
 
-    def __init__(self, dispatcher: Dispatcher, lanes: Sequence[str], tidy: Callable[[], int] | None = None) -> None:
+    A lane's feed makes messages for it, and is drained first. Without `tidy`, somebody else forgets what is old.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        lanes: Sequence[str],
+        feeds: Mapping[str, Callable[[], int]],
+        tidy: Callable[[], int] | None = None,
+    ) -> None:
         self._dispatcher = dispatcher
         self._stopping = threading.Event()
+        self._feeds = feeds
         self._wakers = {lane: threading.Event() for lane in lanes}
         self._has_ended = False
         self._threads = [threading.Thread(target=self._finish, name="finisher", daemon=True)]
@@ -70,7 +80,8 @@ class Runner:
         while not self._stopping.is_set():
             # Cleared before looking: whatever becomes due after the look sets it again.
             self._wakers[lane].clear()
-            if not self._attempt(lambda: self._dispatcher.drain(lane)):
+            fed = self._attempt(self._feeds[lane]) if lane in self._feeds else 0
+            if not self._attempt(lambda: self._dispatcher.drain(lane)) + fed:
                 self._wakers[lane].wait(SWEEP_SECONDS)
 
     def _tidy_often(self, tidy: Callable[[], int]) -> None:

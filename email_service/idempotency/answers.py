@@ -12,11 +12,20 @@ from email_service.idempotency.service import Scope
 from email_service.web import auth, context
 
 
-def answer_once(key: str | None, status: HTTPStatus, act: Callable[[Session], Any]) -> Response:
-    """Run `act` in the request's transaction and answer with the plain JSON it returns, or repeat the earlier one."""
+def answer_once(
+    key: str | None,
+    status: HTTPStatus,
+    act: Callable[[Session], Any],
+    complete: Callable[[Session, Any], Any] | None = None,
+) -> Response:
+    """Run `act` in the request's transaction and answer with the plain JSON it returns, or repeat the earlier one.
+
+    `complete` adds to either what must not be recorded.
+    """
     with context.transaction() as session:
         scope = scope_of(key)
         answer, is_replayed = service.once(session, scope, lambda: act(session)) if scope else (act(session), False)
+        answer = complete(session, answer) if complete else answer
     return respond(answer, status, is_replayed=is_replayed)
 
 

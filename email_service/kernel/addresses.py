@@ -83,8 +83,8 @@ def quota_key(address: Address) -> str:
     return f"{local}@{domain or address.domain}"
 
 
-def suppression_key(email: str) -> str:
-    """What a suppression of an address that `parse` made is kept under: capitals do not matter, tags do."""
+def address_key(email: str) -> str:
+    """What an address that `parse` made is found by: capitals do not matter, tags do."""
     local, _, domain = email.rpartition("@")
     return f"{unicodedata.normalize('NFC', local.casefold())}@{domain.lower()}"
 

@@ -4,10 +4,10 @@ The docstring of each class is the sentence that its user reads when the raiser 
 the stable name that programs compare. How an error becomes an HTTP answer is `web/problems`' business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,17 @@ class ServiceError(Exception):
     title: ClassVar[str] = "Internal error"
 
     def __init__(
-        self, detail: str | None = None, *, faults: Sequence[Fault] = (), retry_after_seconds: int | None = None
+        self,
+        detail: str | None = None,
+        *,
+        faults: Sequence[Fault] = (),
+        retry_after_seconds: int | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         self.detail = detail or cleandoc(self.__doc__ or "")
         self.faults = tuple(faults)
         self.retry_after_seconds = retry_after_seconds
+        self.members = dict(members or {})  # what the answer says besides (RFC 9457 3.2)
         super().__init__(self.detail)
 
 
@@ -63,6 +69,27 @@ class BadRequestError(ServiceError):
     title = "Bad request"
 
 
+class TokenInvalidError(BadRequestError):
+    """The token or code is not one that this service issued for this purpose. Ask for a new one."""
+
+    code = "token_invalid"
+    title = "Token invalid"
+
+
+class TokenExpiredError(BadRequestError):
+    """The token has expired. Ask for a new one."""
+
+    code = "token_expired"
+    title = "Token expired"
+
+
+class TokenUsedError(BadRequestError):
+    """The token was used already, or a newer one took its place. Ask for a new one."""
+
+    code = "token_used"
+    title = "Token used"
+
+
 class UnauthenticatedError(ServiceError):
     """No valid API key was given. Send `Authorization: Bearer <api key>`; `email-service client create` makes one."""
 
@@ -85,6 +112,13 @@ class NotFoundError(ServiceError):
     status = 404
     code = "not_found"
     title = "Not found"
+
+
+class AccountUnknownError(NotFoundError):
+    """No account has this subject; tell the service of it (`PUT /v1/accounts/{subject}`), or give an email."""
+
+    code = "account_unknown"
+    title = "Account unknown"
 
 
 class BatchRefusedError(InvalidInputError):
@@ -114,6 +148,20 @@ class StatusConflictError(ConflictError):
 
     code = "status_conflict"
     title = "Status conflict"
+
+
+class EmailTakenError(ConflictError):
+    """Another account has this email address; change or delete that one first."""
+
+    code = "email_taken"
+    title = "Email taken"
+
+
+class AccountDisabledError(ConflictError):
+    """The account is disabled, so no token is issued for it; enable it first (`PUT /v1/accounts/{subject}`)."""
+
+    code = "account_disabled"
+    title = "Account disabled"
 
 
 class IdempotencyInFlightError(ConflictError):

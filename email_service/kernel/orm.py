@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BindParameter, DateTime, Dialect, Engine, MetaData, Table, create_engine, event, literal
+from sqlalchemy import (
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Table,
+    bindparam,
+    create_engine,
+    event,
+    literal,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.compiler import compiles
@@ -74,6 +88,31 @@ def _sqlite_now(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
     # The text has to sort beside what SQLAlchemy stores: six digits of a second, no zone.
     seconds = compiler.process(element.clauses, **keywords)
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+class one_of(FunctionElement[bool]):  # noqa: N801 - as above
+    """Whether a column holds one of the values of the list that a parameter of this name is given.
+
+    On PostgreSQL the list is one array: the statement's text, and so its plan, is the same for lists of any length.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any], name: str) -> None:
+        super().__init__(column, bindparam(name, type_=postgresql.ARRAY(column.type)))
+
+
+@compiles(one_of, "postgresql")
+def _is_any(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
+    column, values = element.clauses
+    return f"{compiler.process(column, **keywords)} = ANY ({compiler.process(values, **keywords)})"
+
+
+@compiles(one_of, "sqlite")
+def _is_in(element: Any, compiler: SQLCompiler, **keywords: Any) -> str:
+    column, values = element.clauses
+    return compiler.process(column.in_(bindparam(values.key, expanding=True)), **keywords)
 
 
 class Base(DeclarativeBase):

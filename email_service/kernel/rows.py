@@ -3,12 +3,12 @@
 Knows how each database takes them; refuses to know what any row means. Never commits.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Dialect, Row, Select, Table, bindparam, insert
 from sqlalchemy.exc import IntegrityError
 
@@ -54,7 +54,8 @@ def insert_many(connection: Connection, rows: Mapping[Table, Sequence[Mapping[st
             connection.execute(insert(table), of_table)
         return
     text = _statement_for_many(connection.dialect, tuple((table, tuple(each[0])) for table, each in filled.items()))
-    told = {f"p{place}": json.dumps(each, default=str) for place, each in enumerate(filled.values())}
+    # Ids and times are most of it, which the standard library's encoder writes by calls of Python: ten times as long.
+    told = {f"p{place}": orjson.dumps(each).decode() for place, each in enumerate(filled.values())}
     connection.exec_driver_sql(text, told)
 
 

@@ -65,6 +65,7 @@ def reschedule(session: Session, client_id: UUID, message_id: UUID, wanted: Mapp
     before = {"send_at": message.send_at, "expires_at": message.expires_at}
     after = {**before, **wanted}
     _check_times(after, wanted)
+    _check_token(message, before["expires_at"], after["expires_at"])
     message.send_at, message.expires_at = after["send_at"], after["expires_at"]
     state.record(message, "message.rescheduled", before=_written(before), after=_written(after))
     if "send_at" in wanted:
@@ -163,6 +164,15 @@ def _check_times(after: Mapping[str, datetime | None], wanted: Mapping[str, date
         raise InvalidInputError.at(
             "/send_at", f"The message expires at {expires_at}; give an earlier time, or another expires_at as well."
         ) from None
+
+
+def _check_token(message: Message, before: datetime | None, after: datetime | None) -> None:
+    if message.content is None or message.content.token_nonce is None or before is None:
+        return
+    if after is None or after > before:
+        raise InvalidInputError.at(
+            "/expires_at", f"The message carries a token, which dies at {clock.written(before)}; give an earlier time."
+        )
 
 
 def _begin_round(session: Session, message: Message) -> None:

@@ -104,6 +104,7 @@ class MessageContent(Base):
     message_id: Mapped[UUID] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True)
     variables: Mapped[bytes] = mapped_column(LargeBinary)  # a JSON object
     attachments: Mapped[bytes | None] = mapped_column(LargeBinary)  # a JSON list, contents in base64
+    token_nonce: Mapped[bytes | None] = mapped_column(LargeBinary(36))  # what the mail's token is made from
 
     message: Mapped[Message] = relationship(back_populates="content")
 

@@ -18,7 +18,7 @@ from email_service.clients.service import Caller
 from email_service.idempotency import service as idempotency
 from email_service.idempotency.service import RECORDED, RECORDS, Scope
 from email_service.kernel import clock
-from email_service.kernel.addresses import suppression_key
+from email_service.kernel.addresses import address_key
 from email_service.kernel.errors import UnauthenticatedError
 from email_service.kernel.orm import TZDateTime, database_now, table_of
 from email_service.kernel.rows import ask
@@ -76,7 +76,7 @@ def _ask(connection: Connection, letter: Letter) -> Any:
         **(letter.scope.parameters if letter.scope else idempotency.NO_SCOPE),
         "key_id": letter.caller.key_id,
         "live_at": clock.now(),
-        "suppression_key": suppression_key(letter.submission.to["email"]),
+        "suppression_key": address_key(letter.submission.to["email"]),
     }
     found = ask(connection, _question(connection.dialect.name), values)
     if found is None:

@@ -10,19 +10,21 @@ from email_service.kernel.lanes import LANES
 from email_service.messages.service import Accepted
 from email_service.messages.state import Status
 from email_service.messages.submission import Submission
-from email_service.web.fields import Base64Text, Instant, MailboxField, decoded_length, write_instant
+from email_service.web.fields import (
+    END,
+    LOCALE,
+    VISIBLE,
+    Base64Text,
+    Instant,
+    MailboxField,
+    decoded_length,
+    write_instant,
+)
 
 MAX_COPIES = 50
 MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 MAX_PAGE = 200
-# Patterns are published in OpenAPI, so they have to mean the same in Python and in ECMA 262: there `\Z` is a letter,
-# and here `$` alone would let a last line break pass.
-_END = r"$(?!\n)"
-_LOCALE = validate.Regexp(
-    r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?" + _END, error="has to be a BCP 47 tag such as pt-BR"
-)
-_FILENAME = validate.Regexp(r"^[^\x00-\x1f\x7f/\\]+" + _END, error="must not hold slashes or control characters")
-_VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*" + _END, error="must not hold control characters")
+_FILENAME = validate.Regexp(r"^[^\x00-\x1f\x7f/\\]+" + END, error="must not hold slashes or control characters")
 _DESCRIBED_AS_MAILBOX: dict[str, Any] = {
     "type": ["string", "object"],
     "description": "One address, or an object with email and name.",
@@ -56,7 +58,7 @@ class MessageIn(Schema):
     template = fields.String(required=True, validate=validate.Length(1, 100), metadata={"example": "welcome"})
     to = _mailbox(required=True)
     variables = fields.Dict(keys=fields.String(), load_default=dict, metadata={"example": {"name": "Ada"}})
-    locale = fields.String(load_default=None, allow_none=True, validate=_LOCALE)
+    locale = fields.String(load_default=None, allow_none=True, validate=LOCALE)
     cc = fields.List(_mailbox(), load_default=list)
     bcc = fields.List(_mailbox(), load_default=list)
     reply_to = _mailbox(load_default=None, allow_none=True)
@@ -65,15 +67,15 @@ class MessageIn(Schema):
     send_at = Instant(load_default=None, allow_none=True)
     expires_at = Instant(load_default=None, allow_none=True)
     tags = fields.List(
-        fields.String(validate=[validate.Length(1, 50), _VISIBLE]), load_default=list, validate=validate.Length(max=10)
+        fields.String(validate=[validate.Length(1, 50), VISIBLE]), load_default=list, validate=validate.Length(max=10)
     )
     metadata = fields.Dict(
-        keys=fields.String(validate=[validate.Length(1, 50), _VISIBLE]),
+        keys=fields.String(validate=[validate.Length(1, 50), VISIBLE]),
         values=fields.String(validate=validate.Length(max=500)),
         load_default=dict,
         validate=validate.Length(max=20),
     )
-    client_reference = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 255), _VISIBLE])
+    client_reference = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 255), VISIBLE])
     headers = fields.Dict(keys=fields.String(), values=fields.String(), load_default=dict)
     attachments = fields.List(fields.Nested(AttachmentIn), load_default=list, validate=validate.Length(max=50))
     is_forced = fields.Boolean(
@@ -194,10 +196,10 @@ class MessageFilterIn(PageIn):
     """Which messages."""
 
     status = fields.String(load_default=None, validate=validate.OneOf([status.value for status in Status]))
-    template = fields.String(load_default=None, validate=_VISIBLE)
+    template = fields.String(load_default=None, validate=VISIBLE)
     recipient = fields.String(load_default=None)
-    tag = fields.String(load_default=None, validate=_VISIBLE)
-    client_reference = fields.String(load_default=None, validate=_VISIBLE)
+    tag = fields.String(load_default=None, validate=VISIBLE)
+    client_reference = fields.String(load_default=None, validate=VISIBLE)
     created_after = Instant(load_default=None)
     created_before = Instant(load_default=None)
 
@@ -227,7 +229,7 @@ class IdempotencyHeaderIn(Schema):
     key = fields.String(
         data_key="Idempotency-Key",
         load_default=None,
-        validate=validate.Regexp(r"^[\x20-\x7e]{1,255}" + _END, error="has to be 1 to 255 printable ASCII characters"),
+        validate=validate.Regexp(r"^[\x20-\x7e]{1,255}" + END, error="has to be 1 to 255 printable ASCII characters"),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from email_service.audit.service import Actor
 from email_service.kernel import clock
-from email_service.kernel.addresses import suppression_key
+from email_service.kernel.addresses import address_key
 from email_service.kernel.crypto import Sealer
 from email_service.kernel.errors import InvalidInputError, NotFoundError
 from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
@@ -98,7 +98,7 @@ def accept_all(session: Session, intake: Intake, drafts: Sequence[Draft], actor:
     now, suppressed = _look(session, [draft.email for draft in drafts])
     accepted, rows = [], []
     for draft in drafts:
-        reason = suppressed.get(suppression_key(draft.email))
+        reason = suppressed.get(address_key(draft.email))
         terms = Admission(suppressed_for=reason, is_mail_off=intake.is_mail_off, actor=actor)
         each, written = settle(draft, terms, now)
         accepted.append(each)
@@ -114,7 +114,8 @@ def prepare(intake: Intake, client_id: UUID, submission: Submission) -> Draft:
     template = intake.catalog.get(submission.template)
     template.check_variables(submission.variables)
     _check_lane(submission, template)
-    admission.check_times(submission.send_at, submission.expires_at)
+    if submission.token_nonce is None:  # the times of a token come from the database's clock
+        admission.check_times(submission.send_at, submission.expires_at)
     lane = submission.lane or template.lane
     admission.check_force(lane, intake.override_lanes, is_forced=submission.is_forced)
     message = _build(intake, template, client_id, submission)
@@ -158,7 +159,7 @@ def get(session: Session, client_id: UUID, message_id: UUID, *, for_update: bool
 
 def _look(session: Session, emails: Sequence[str]) -> tuple[datetime, dict[str, str]]:
     """The database's clock, and why which of the addresses must not be mailed, by their keys."""
-    keys = {suppression_key(email) for email in emails}
+    keys = {address_key(email) for email in emails}
     always = select(database_now().label("now")).subquery()
     rows = session.execute(
         select(always.c.now, Suppression.key, Suppression.reason).outerjoin_from(
@@ -211,6 +212,7 @@ def _seal_content(sealer: Sealer, message_id: UUID, submission: Submission) -> d
     return {
         "message_id": message_id,
         "variables": sealer.seal(variables, f"messages.variables:{message_id}"),
+        "token_nonce": submission.token_nonce,
         "attachments": attachments and sealer.seal(attachments, f"messages.attachments:{message_id}"),
     }
 

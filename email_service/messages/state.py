@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
 from email_service.kernel.errors import StatusConflictError
-from email_service.kernel.orm import new_id, table_of
+from email_service.kernel.orm import new_id, one_of, table_of
 from email_service.kernel.rows import insert_many
 from email_service.messages.models import Event, Message, MessageContent
 
@@ -150,7 +150,7 @@ _messages, _contents = table_of(Message).c, table_of(MessageContent).c
 _APPLY_SENT = (
     update(table_of(Message))
     .where(
-        _messages.id.in_(bindparam("ids", expanding=True)),
+        one_of(_messages.id, "ids"),
         _messages.lease_id == bindparam("lease"),
         _messages.status == Status.SENDING,
     )
@@ -164,4 +164,4 @@ _APPLY_SENT = (
     )
     .returning(_messages.id, _messages.is_sensitive)
 )
-_WIPE = delete(table_of(MessageContent)).where(_contents.message_id.in_(bindparam("ids", expanding=True)))
+_WIPE = delete(table_of(MessageContent)).where(one_of(_contents.message_id, "ids"))

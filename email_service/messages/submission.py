@@ -45,6 +45,7 @@ class Submission:
     headers: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     is_forced: bool = False  # sent in spite of a suppression
+    token_nonce: bytes | None = None  # of the token whose places the variables hold (kernel.derivation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from email_service.kernel.orm import first_id_at
 from email_service.messages.models import DeliveryAttempt, Event, Message, MessageContent, MessageTag
 from email_service.messages.state import Status
 from email_service.retention.policy import Cutoffs
+from email_service.sessions.models import UserSession
+from email_service.tokens.models import Token, TokenRequest
 
 START = UUID(int=0)
 _UNSYNCHRONISED = {"synchronize_session": False}
@@ -49,7 +51,7 @@ def wipe_contents(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int) 
     because a retry that was asked for at this moment needs its content.
     """
     found = _walk(session, MessageContent.message_id, cutoffs.contents, cursor, limit)
-    over = _lock(session, Message.id.in_(found), _has_needless_content(cutoffs.contents)) if found else []
+    over = _lock(session, Message.id, Message.id.in_(found), _has_needless_content(cutoffs.contents)) if found else []
     _delete(session, MessageContent.message_id, over)
     return _batch(found, over, limit)
 
@@ -62,7 +64,7 @@ def delete_messages(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int
     delete them one message at a time.
     """
     found = _walk(session, Message.id, cutoffs.messages, cursor, limit)
-    over = _lock(session, Message.id.in_(found), Message.finished_at < cutoffs.messages) if found else []
+    over = _lock(session, Message.id, Message.id.in_(found), Message.finished_at < cutoffs.messages) if found else []
     for child in (Event, DeliveryAttempt, MessageContent, MessageTag):
         _delete(session, child.message_id, over)
     _delete(session, Message.id, over)
@@ -77,6 +79,27 @@ def delete_captured_mails(session: Session, cutoffs: Cutoffs, _cursor: UUID, lim
 def delete_audit_events(session: Session, cutoffs: Cutoffs, _cursor: UUID, limit: int) -> Batch:
     """Delete old audit events."""
     return _delete_oldest(session, AuditEvent.id, AuditEvent.occurred_at, cutoffs.audit_events, limit)
+
+
+def delete_tokens(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int) -> Batch:
+    """Delete tokens that were redeemed, revoked or expired a while ago; one that is still live is stepped over."""
+    found = _walk(session, Token.id, cutoffs.tokens, cursor, limit)
+    over = _lock(session, Token.id, Token.id.in_(found), _is_over(cutoffs.tokens)) if found else []
+    _delete(session, Token.id, over)
+    return _batch(found, over, limit)
+
+
+def delete_sessions(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int) -> Batch:
+    """Delete sessions that ended a while ago, with their refresh tokens; one that is still live is stepped over."""
+    found = _walk(session, UserSession.id, cutoffs.tokens, cursor, limit)
+    over = _lock(session, UserSession.id, UserSession.id.in_(found), _has_ended(cutoffs.tokens)) if found else []
+    _delete(session, UserSession.id, over)
+    return _batch(found, over, limit)
+
+
+def delete_token_requests(session: Session, cutoffs: Cutoffs, _cursor: UUID, limit: int) -> Batch:
+    """Delete public requests that no worker answered in time; whoever asked has asked again since."""
+    return _delete_oldest(session, TokenRequest.id, TokenRequest.requested_at, cutoffs.token_requests, limit)
 
 
 def delete_send_rates(session: Session, cutoffs: Cutoffs, _cursor: UUID, limit: int) -> Batch:
@@ -97,8 +120,8 @@ def _walk(
     return session.scalars(statement).all()
 
 
-def _lock(session: Session, *conditions: ColumnElement[bool]) -> Sequence[UUID]:
-    statement = select(Message.id).where(*conditions).order_by(Message.id).with_for_update(skip_locked=True)
+def _lock(session: Session, key: InstrumentedAttribute[UUID], *conditions: ColumnElement[bool]) -> Sequence[UUID]:
+    statement = select(key).where(*conditions).order_by(key).with_for_update(skip_locked=True)
     return session.scalars(statement).all()
 
 
@@ -135,6 +158,15 @@ def _has_needless_content(cutoff: datetime) -> ColumnElement[bool]:
     return or_(Message.finished_at < cutoff, is_held_secret)
 
 
+def _is_over(cutoff: datetime) -> ColumnElement[bool]:
+    return or_(Token.consumed_at < cutoff, Token.revoked_at < cutoff, Token.expires_at < cutoff)
+
+
+def _has_ended(cutoff: datetime) -> ColumnElement[bool]:
+    ends = (UserSession.revoked_at, UserSession.idle_expires_at, UserSession.expires_at)
+    return or_(*(end < cutoff for end in ends))
+
+
 def _count_contents(session: Session, cutoffs: Cutoffs) -> int:
     statement = select(func.count()).select_from(MessageContent).join(Message)
     bound = MessageContent.message_id < first_id_at(cutoffs.contents)
@@ -156,5 +188,8 @@ KINDS = (
     Kind("captured mails", delete_captured_mails, _count(lambda old: CapturedMail.created_at < old.messages)),
     Kind("audit events", delete_audit_events, _count(lambda old: AuditEvent.occurred_at < old.audit_events)),
     Kind("idempotency records", delete_idempotency_records, lambda session, _: idempotency.count_old(session)),
+    Kind("tokens", delete_tokens, _count(lambda old: _is_over(old.tokens))),
+    Kind("sessions", delete_sessions, _count(lambda old: _has_ended(old.tokens))),
+    Kind("token requests", delete_token_requests, _count(lambda old: TokenRequest.requested_at < old.token_requests)),
     Kind("send rates", delete_send_rates, _count(lambda old: SendRate.next_at < old.send_rates)),
 )

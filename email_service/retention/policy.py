@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 from email_service.kernel import clock
 
+TOKENS_KEPT = timedelta(days=7)  # after their end, and sessions; longer than a recorded answer names one (idempotency)
+REQUESTS_KEPT = timedelta(days=1)  # public ones for tokens, answered or not: nobody waits for that mail any more
 RATE_IDLE = timedelta(days=1)  # a send rate that was not used for so long limits nobody any more
 
 
@@ -27,6 +29,8 @@ class Policy:
             messages=now - timedelta(days=self.retention_days),
             contents=now - timedelta(days=min(self.content_retention_days, self.retention_days)),
             audit_events=now - timedelta(days=self.audit_retention_days),
+            tokens=now - TOKENS_KEPT,
+            token_requests=now - REQUESTS_KEPT,
             send_rates=now - RATE_IDLE,
         )
 
@@ -38,4 +42,6 @@ class Cutoffs:
     messages: datetime
     contents: datetime
     audit_events: datetime
+    tokens: datetime
+    token_requests: datetime
     send_rates: datetime

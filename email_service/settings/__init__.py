@@ -14,9 +14,29 @@ from email_service.settings import mail_routes, mail_rules, secret_key
 from email_service.settings.dkim_keys import DkimKey
 from email_service.settings.environment import Environment
 from email_service.settings.resources import resource
-from email_service.settings.variables import Expose, LogFormat, MailMode, MailRoute, Settings, Variable
+from email_service.settings.variables import (
+    AccountDirectory,
+    EmailQuotaResponse,
+    Expose,
+    LogFormat,
+    MailMode,
+    MailRoute,
+    Settings,
+    Variable,
+)
 
-__all__ = ["DkimKey", "Expose", "LogFormat", "MailMode", "MailRoute", "Settings", "load", "resource"]
+__all__ = [
+    "AccountDirectory",
+    "DkimKey",
+    "EmailQuotaResponse",
+    "Expose",
+    "LogFormat",
+    "MailMode",
+    "MailRoute",
+    "Settings",
+    "load",
+    "resource",
+]
 
 
 def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:

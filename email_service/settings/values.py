@@ -28,6 +28,7 @@ _SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECRET_MINIMUM = 32
+_SPANS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
 def switch(text: str) -> bool:
@@ -49,6 +50,26 @@ def whole(minimum: int, maximum: int) -> Callable[[str], int]:
         return int(digits)
 
     return read
+
+
+def duration(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A reader of spans of time such as 90s, 15min, 24h or 7d, in seconds, within these bounds."""
+
+    def read(text: str) -> int:
+        form = re.fullmatch(r"([0-9]{1,9}) *(s|min|h|d)", text.strip().lower())
+        seconds = int(form[1]) * _SPANS[form[2]] if form else 0
+        if not minimum <= seconds <= maximum:
+            raise ValueError(f"write a span of time such as 90s, 15min, 24h or 7d, from {minimum} s to {maximum} s.")
+        return seconds
+
+    return read
+
+
+def path(text: str) -> str:
+    """An absolute path of a web page, without a query or a fragment."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?", text.strip()):
+        raise ValueError("write the path of a page, such as /reset-password.")
+    return text.strip()
 
 
 def choice(words: type[StrEnum]) -> Callable[[str], StrEnum]:

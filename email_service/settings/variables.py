@@ -32,11 +32,28 @@ class Expose(StrEnum):
     PUBLIC = "public"  # calls that anybody may make
 
 
+class AccountDirectory(StrEnum):
+    """Where it is known who exists."""
+
+    REGISTRY = "registry"  # here, as the main app put it
+    NONE = "none"  # nowhere: callers name the address, and nobody can ask for a token publicly
+
+
+class EmailQuotaResponse(StrEnum):
+    """What is answered when too many mails were asked for publicly for one address."""
+
+    LOUD = "loud"  # 429
+    SILENT = "silent"  # what is answered otherwise, though nothing will be sent
+
+
 class LogFormat(StrEnum):
     """How a log line looks."""
 
     JSON = "json"
     HUMAN = "human"
+
+
+_token_ttl = values.duration(60, 30 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +149,33 @@ class Settings:
     content_retention_days: int = field(metadata=env(values.whole(0, 3650), default=7))
     audit_retention_days: int = field(metadata=env(values.whole(1, 3650), default=365))
 
+    account_directory: AccountDirectory = field(
+        metadata=env(values.choice(AccountDirectory), default=AccountDirectory.REGISTRY)
+    )
+    token_ttl_password_reset: int = field(metadata=env(_token_ttl, default=3600))
+    token_ttl_email_verification: int = field(metadata=env(_token_ttl, default=86_400))
+    token_ttl_invitation: int = field(metadata=env(_token_ttl, default=7 * 86_400))
+    token_ttl_magic_link: int = field(metadata=env(_token_ttl, default=900))
+    token_ttl_login_code: int = field(metadata=env(_token_ttl, default=600))
+    token_ttl_email_change: int = field(metadata=env(_token_ttl, default=3600))
+    link_path_password_reset: str = field(metadata=env(values.path, default="/reset-password"))
+    link_path_email_verification: str = field(metadata=env(values.path, default="/verify-email"))
+    link_path_invitation: str = field(metadata=env(values.path, default="/accept-invitation"))
+    link_path_magic_link: str = field(metadata=env(values.path, default="/magic-link"))
+    link_path_email_change: str = field(metadata=env(values.path, default="/confirm-email-change"))
+
+    token_issuer: str = field(metadata=env(values.line, default="email-service"))
+    # None: the issuer.
+    access_token_audience: str | None = field(metadata=env(values.line))
+    # A retired signing key stays published for a day.
+    access_token_lifetime: int = field(metadata=env(values.duration(60, 86_400), default=1800))
+    session_idle_lifetime: int = field(metadata=env(values.duration(60, 366 * 86_400), default=7 * 86_400))
+    session_lifetime: int = field(metadata=env(values.duration(60, 366 * 86_400), default=30 * 86_400))
+    token_audience: str | None = field(metadata=env(values.line))  # None: the issuer
+    token_email_quota_response: EmailQuotaResponse = field(
+        metadata=env(values.choice(EmailQuotaResponse), default=EmailQuotaResponse.LOUD)
+    )
+
     frontend_url: str = field(metadata=env(values.origin, default="http://localhost:3000"))
     brand_name: str = field(metadata=env(values.line, default="Example App"))
     brand_logo_url: str | None = field(metadata=env(values.url("https", "http")))
@@ -145,6 +189,9 @@ class Settings:
     # 10 MB of attachments are 13.4 MB in base64; the rest is for the message around them.
     max_body_bytes: int = field(metadata=env(values.whole(1024, 1024**3), default=16 * 1024**2))
     public_rate_limit: str = field(metadata=env(values.rate_limit, default="100/minute"))
+    public_issue_limit_per_ip: str = field(metadata=env(values.rate_limit, default="5/hour"))
+    public_issue_limit_per_email: str = field(metadata=env(values.rate_limit, default="3/hour"))
+    public_redeem_failure_limit: str = field(metadata=env(values.rate_limit, default="5/15 minutes"))
     api_rate_limit: str = field(metadata=env(values.rate_limit, default="6000/minute"))
 
     log_level: str = field(metadata=env(values.log_level, default="INFO"))

@@ -24,7 +24,7 @@ class Suppression(Base):
 
     __tablename__ = "suppressions"
 
-    key: Mapped[str] = mapped_column(String(320), primary_key=True)  # kernel.addresses.suppression_key
+    key: Mapped[str] = mapped_column(String(320), primary_key=True)  # kernel.addresses.address_key
     email: Mapped[str] = mapped_column(String(320))  # as it was first suppressed
     reason: Mapped[str] = mapped_column(String(20))
     message_id: Mapped[UUID | None]  # the message whose fate caused it, if one did

@@ -14,22 +14,25 @@ from sqlalchemy.orm import Session
 from email_service.audit import service as audit
 from email_service.audit.service import WORKER, Actor
 from email_service.kernel import clock
-from email_service.kernel.addresses import parse, suppression_key
+from email_service.kernel.addresses import address_key, parse
 from email_service.kernel.errors import InvalidInputError, NotFoundError
+from email_service.kernel.orm import one_of, table_of
 from email_service.suppressions.models import Reason, Suppression
+
+_AMONG = select(Suppression).where(one_of(table_of(Suppression).c.key, "keys"))
 
 
 def find(session: Session, email: str) -> Suppression | None:
     """The suppression of this address, or None when it may be mailed."""
-    return session.get(Suppression, suppression_key(email))
+    return session.get(Suppression, address_key(email))
 
 
 def suppressed_among(session: Session, emails: Collection[str]) -> dict[str, Suppression]:
     """Those of the addresses that must not be mailed, each with its row; one query, however many they are."""
     if not emails:
         return {}
-    keys = {email: suppression_key(email) for email in emails}
-    rows = session.scalars(select(Suppression).where(Suppression.key.in_(set(keys.values()))))
+    keys = {email: address_key(email) for email in emails}
+    rows = session.scalars(_AMONG, {"keys": list(set(keys.values()))})
     found = {row.key: row for row in rows}
     return {email: found[key] for email, key in keys.items() if key in found}
 
@@ -54,7 +57,7 @@ def put(session: Session, written: str, reason: Reason | None, actor: Actor) -> 
     there takes its place, and the message that caused the first one is forgotten.
     """
     email = _parsed(written)
-    key = suppression_key(email)
+    key = address_key(email)
     while not _insert(session, Suppression(email=email, reason=reason or Reason.MANUAL, message_id=None), actor):
         found = session.get(Suppression, key, with_for_update=True, populate_existing=True)
         # Gone again if somebody removed it in between.
@@ -72,7 +75,7 @@ def remove(session: Session, written: str, actor: Actor) -> None:
     email = _parsed(written)
     columns = (Suppression.reason, Suppression.message_id, Suppression.created_at)
     row = session.execute(
-        delete(Suppression).where(Suppression.key == suppression_key(email)).returning(*columns),
+        delete(Suppression).where(Suppression.key == address_key(email)).returning(*columns),
         execution_options={"synchronize_session": False},
     ).first()
     if row is None:
@@ -84,7 +87,7 @@ def remove(session: Session, written: str, actor: Actor) -> None:
 def _insert(session: Session, row: Suppression, actor: Actor) -> bool:
     """Write the row unless the address is suppressed; whether it is new, which is then audited."""
     values = {
-        "key": suppression_key(row.email),
+        "key": address_key(row.email),
         "email": row.email,
         "reason": row.reason,
         "message_id": row.message_id,

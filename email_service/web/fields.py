@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validate
 
 from email_service.kernel import addresses
 from email_service.kernel.errors import InvalidInputError
+
+# Patterns are published in OpenAPI, so they have to mean the same in Python and in ECMA 262: there `\Z` is a letter,
+# and here `$` alone would let a last line break pass.
+END = r"$(?!\n)"
+LOCALE = validate.Regexp(
+    r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?" + END, error="has to be a BCP 47 tag such as pt-BR"
+)
+VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*" + END, error="must not hold control characters")
 
 
 class Instant(fields.AwareDateTime):
@@ -57,6 +65,24 @@ class MailboxField(fields.Field[dict[str, str]]):
             "email": _checked("email", addresses.parse, email).email,
             "name": _checked("name", addresses.display_name, name),
         }
+
+
+class EmailField(fields.String):
+    """One bare address, read as `kernel.addresses.parse` does."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        email: str = _checked("email", addresses.parse, text, is_whole=True).email
+        return email
+
+
+class DisplayName(fields.String):
+    """A name that is shown with an address; it holds neither control characters nor an address of its own."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        name: str = _checked("name", addresses.display_name, text, is_whole=True)
+        return name
 
 
 class Base64Text(fields.String):

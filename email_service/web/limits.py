@@ -31,6 +31,15 @@ def network_key(remote_address: str | None) -> str:
     return str(address)
 
 
+def seconds_until_reset() -> int:
+    """How long the caller has to wait after the breach that was just found."""
+    breached = [limit for limit in limiter.current_limits if limit.breached]
+    try:
+        return max((int(limit.reset_at - clock.now().timestamp()) + 1 for limit in breached), default=1)
+    except limiter.storage.base_exceptions:  # the store went away in between
+        return 1
+
+
 def count_caller() -> None:
     """Count this call against the client's quota; 429 when it is used up."""
     if isinstance(limiter.storage, ProcessStorage):
@@ -43,7 +52,7 @@ def count_caller() -> None:
     lambda: context.part(Settings).public_rate_limit, scope="public", key_func=lambda: network_key(request.remote_addr)
 )
 def count_stranger() -> None:
-    """Count a call without a valid key against its network's quota."""
+    """Count a call of the public API, or one without a valid key, against its network's quota."""
 
 
 def _caller_limit() -> str:

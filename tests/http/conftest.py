@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from email_service import extensions
 from tests.applications import Api, House, empty, opened
 
 
@@ -33,3 +34,11 @@ def reopen(house) -> Iterator[Callable[..., House]]:
     with ExitStack() as stack:
         url = str(house.app.config["SQLALCHEMY_DATABASE_URI"])
         yield lambda **variables: stack.enter_context(opened(**{"database_url": url, **variables}))
+
+
+@pytest.fixture
+def limiter_is_put_back(house):
+    """There is one limiter in a process: afterwards it counts in memory again, for the other tests."""
+    yield
+    extensions.limiter._storage_dead = False
+    extensions.limiter.init_app(house.app)

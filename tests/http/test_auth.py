@@ -28,15 +28,26 @@ CALLS = [
     ("GET", "/v1/templates", "templates:read"),
     ("GET", "/v1/templates/welcome", "templates:read"),
     ("POST", "/v1/templates/welcome/render", "templates:read"),
+    ("PUT", "/v1/accounts/{subject}", "accounts:write"),
+    ("GET", "/v1/accounts/{subject}", "accounts:write"),
+    ("DELETE", "/v1/accounts/{subject}", "accounts:write"),
+    ("POST", "/v1/tokens", "tokens:issue"),
+    ("DELETE", "/v1/tokens", "tokens:issue"),
+    ("POST", "/v1/tokens/verify", "tokens:verify"),
+    ("POST", "/v1/tokens/consume", "tokens:verify"),
+    ("POST", "/v1/sessions", "sessions:issue"),
+    ("GET", "/v1/sessions", "sessions:issue"),
+    ("DELETE", "/v1/sessions", "sessions:issue"),
+    ("GET", "/v1/audit", "audit:read"),
 ]
 SOME_ID = "01a1fbc4-d68b-733b-a40c-365c467afbcf"
-SOME = {"id": SOME_ID, "email": "ada@example.com"}
+SOME = {"id": SOME_ID, "email": "ada@example.com", "subject": "u-1"}
 
 
 def test_every_call_of_the_internal_api_is_in_the_table(api):
     rules = [rule for rule in api.house.app.url_map.iter_rules() if rule.rule.startswith("/v1/")]
     routes = {(method, rule.rule) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"}}
-    names = {"id": "<uuid:message_id>", "email": "<path:email>"}
+    names = {"id": "<uuid:message_id>", "email": "<path:email>", "subject": "<path:subject>"}
     written = {(method, path.format(**names)) for method, path, _ in CALLS}
     assert {(method, path.replace("<name>", "welcome")) for method, path in routes} == written
 

@@ -3,7 +3,6 @@
 import pytest
 import redis
 
-from email_service import extensions
 from email_service.web.limits import network_key
 from tests.applications import Api
 
@@ -128,14 +127,6 @@ def test_behind_two_proxies_the_last_but_one_counts(house, reopen):
     limited = reopen(PUBLIC_RATE_LIMIT="1/minute", TRUSTED_PROXY_COUNT="2")
     calls = ["198.51.100.1, 10.0.0.2", "9.9.9.9, 198.51.100.1, 10.0.0.2", "198.51.100.2, 10.0.0.2"]
     assert [strangers(limited, "10.0.0.1", forwarded=each)[0] for each in calls] == [401, 429, 401]
-
-
-@pytest.fixture
-def limiter_is_put_back(house):
-    """There is one limiter in a process: afterwards it counts in memory again, for the other tests."""
-    yield
-    extensions.limiter._storage_dead = False
-    extensions.limiter.init_app(house.app)
 
 
 def test_with_redis_all_processes_count_together(house, reopen, redis_url, limiter_is_put_back):

@@ -201,3 +201,9 @@ def test_a_rate_limit_that_means_nothing_is_refused(session, written):
     with pytest.raises(InvalidInputError) as raised:
         clients.create(session, "big", ["*"], written)
     assert [fault.pointer for fault in raised.value.faults] == ["/rate_limit"]
+
+
+def test_the_client_of_strangers_gets_no_key(house):
+    """T24"""
+    with house.sessions.begin() as session, pytest.raises(ConflictError, match="has no key"):
+        clients.rotate(session, "(public)")

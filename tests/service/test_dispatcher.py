@@ -171,7 +171,7 @@ def test_a_celery_task_drains_its_lane_and_leaves_the_others_alone(house, client
     house.accept(client_id, lane="bulk")
     house.accept(client_id)
     celery = Celery(set_as_current=False)
-    runner = Runner(create_dispatcher(house.app, ["bulk"], 1), ["bulk"])
+    runner = Runner(create_dispatcher(house.app, ["bulk"], 1), ["bulk"], {})
     tasks.register(celery, wake=runner.wake, tidy=create_tidy(house.app), ask_to_stop=runner.ask_to_stop)
     runner.start()
     celery.tasks[tasks.DRAIN]("bulk")

@@ -247,3 +247,14 @@ def test_superseding_meets_a_claim_and_still_ends_the_message(on_postgres, add_c
     message = on_postgres.message(message_id)
     assert message.status == "sending"
     assert message.expires_at is not None
+
+
+@pytest.mark.parametrize("expires_at", [None, HOUR])
+def test_the_mail_of_a_token_is_never_allowed_to_outlive_it(house, client_id, expires_at):
+    """DESIGN 5: a token mail is never sent after its token died."""
+    nonce, dies_at = b"n" * 36, clock.now() + HOUR / 2
+    message_id = house.accept(client_id, **PASSWORD_RESET, expires_at=dies_at, token_nonce=nonce)
+    with pytest.raises(InvalidInputError, match="carries a token"):
+        reschedule(house, client_id, message_id, expires_at=expires_at and clock.now() + expires_at)
+    reschedule(house, client_id, message_id, expires_at=dies_at - HOUR / 4)
+    assert house.message(message_id).expires_at == dies_at - HOUR / 4

@@ -24,6 +24,7 @@ from email_service.retention.batches import START
 from email_service.retention.policy import Policy
 from email_service.retention.purge import Purge, count
 from email_service.suppressions.models import Reason, Suppression
+from email_service.tokens.models import TokenRequest
 from tests.aged import add_aged
 
 POLICY = Policy(retention_days=90, content_retention_days=7, audit_retention_days=365)
@@ -121,6 +122,7 @@ def test_each_other_kind_goes_at_its_own_age(either, client_of):
     mail = {"recipients": [], "subject": "", "html": "", "text": "", "source": b"", "message_id": new_id()}
     fact = {"name": "x.done", "actor": "operator", "subject": "", "data": {}}
     answer = {"client_id": client_of, "route": "r", "body_hash": b"", "answer": {}}
+    request = {"purpose": "magic_link", "request_id": "r", "due_at": now, "try_count": 0}
     with either.sessions.begin() as session:
         for age in (89, 91):
             session.add(CapturedMail(created_at=now - age * day, **mail))
@@ -130,13 +132,15 @@ def test_each_other_kind_goes_at_its_own_age(either, client_of):
             session.add(IdempotencyRecord(key=str(hours), created_at=now - timedelta(hours=hours), **answer))
         for hours in (23, 25):
             session.add(SendRate(key=f"domain:{hours}", next_at=now - timedelta(hours=hours)))
-    expected = {"contents": 0, "messages": 0} | dict.fromkeys(
-        ("captured mails", "audit events", "idempotency records", "send rates"), 1
+            session.add(TokenRequest(email=f"{hours}@b.de", requested_at=now - timedelta(hours=hours), **request))
+    expected = {"contents": 0, "messages": 0, "tokens": 0, "sessions": 0} | dict.fromkeys(
+        ("captured mails", "audit events", "idempotency records", "token requests", "send rates"), 1
     )
     with either.sessions() as session:
         assert count(session, POLICY) == expected
     assert purge(either) == expected
     assert (left(either, IdempotencyRecord.key), left(either, SendRate.key)) == ({"71"}, {"domain:23"})
+    assert left(either, TokenRequest.email) == {"23@b.de"}
     with either.sessions() as session:
         assert session.scalars(select(CapturedMail.created_at)).one() > now - 90 * day
         assert session.scalars(select(AuditEvent.occurred_at)).one() > now - 365 * day

@@ -194,9 +194,9 @@ def test_mailboxes_that_may_differ_have_their_own_quota(left, right):
 
 
 def test_a_suppression_holds_for_all_capitals_but_for_one_tag_only():
-    key = addresses.suppression_key("Ada+News@example.com")
-    assert key == addresses.suppression_key("ada+news@example.com") == "ada+news@example.com"
-    assert key != addresses.suppression_key("ada@example.com")
+    key = addresses.address_key("Ada+News@example.com")
+    assert key == addresses.address_key("ada+news@example.com") == "ada+news@example.com"
+    assert key != addresses.address_key("ada@example.com")
 
 
 @pytest.mark.parametrize(

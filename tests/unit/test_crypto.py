@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from email_service.kernel.crypto import Sealer, hash_secret, matches, random_token
+from email_service.kernel.crypto import Blinder, Sealer, hash_secret, matches, random_token
 from email_service.kernel.errors import SealBrokenError
 
 PACKAGE = Path(__file__).resolve().parents[2] / "email_service"
@@ -184,3 +184,13 @@ def test_the_time_of_a_comparison_does_not_tell_how_much_agrees():
             spans[agreed].append(time.perf_counter_ns() - started)
     middles = [statistics.median(each) for each in spans.values()]
     assert max(middles) - min(middles) < 0.1 * min(middles)
+
+
+def test_a_blinded_name_is_the_same_each_time_and_shows_nothing():
+    """T27"""
+    name = Blinder(NEW).blind("ada@example.com")
+    assert re.fullmatch(r"[0-9a-f]{64}", name)
+    assert name == Blinder(NEW).blind("ada@example.com")
+    others = {Blinder(OLD).blind("ada@example.com"), Blinder(NEW).blind("ada@example.co"), Blinder(NEW).blind("\ud800")}
+    assert name not in others
+    assert len(others) == 3

@@ -1,0 +1,75 @@
+"""Finds out who exists. Which directory there is, `app` decides; here is what all of them answer, and the registry.
+
+Looks accounts up and changes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from email_service.accounts.models import Account
+from email_service.kernel.addresses import address_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who exists, as any directory tells of them."""
+
+    subject: str
+    email: str
+    name: str = ""
+    locale: str | None = None
+    email_verified: bool = False
+    is_disabled: bool = False
+
+
+class Directory(Protocol):
+    """Where it is known who exists."""
+
+    def find_subject(self, session: Session, subject: str) -> Person | None:
+        """The person with this id; None when nobody has it."""
+
+    def find_email(self, session: Session, email: str) -> Person | None:
+        """The person who gets mail at this address; None when nobody does."""
+
+
+class Registry:
+    """The accounts that the main app put here (`PUT /v1/accounts/{subject}`)."""
+
+    def find_subject(self, session: Session, subject: str) -> Person | None:
+        """The account with this id; it is neither changed nor erased before the transaction ends."""
+        # Who issues a token for an account must not overlook that it is disabled or moved at the same moment.
+        return _person(session.scalar(select(Account).where(Account.subject == subject).with_for_update(read=True)))
+
+    def find_email(self, session: Session, email: str) -> Person | None:
+        """The account with this address; capitals do not matter, tags do."""
+        return _person(session.scalar(select(Account).where(Account.email_key == address_key(email))))
+
+
+class Nobody:
+    """For services without a directory: every caller names the address, and nobody can ask for a token publicly."""
+
+    def find_subject(self, session: Session, subject: str) -> Person | None:
+        """Nobody is known."""
+        del session, subject
+        return None
+
+    def find_email(self, session: Session, email: str) -> Person | None:
+        """Nobody is known."""
+        del session, email
+        return None
+
+
+def _person(account: Account | None) -> Person | None:
+    if account is None:
+        return None
+    return Person(
+        subject=account.subject,
+        email=account.email,
+        name=account.name,
+        locale=account.locale,
+        email_verified=account.email_verified,
+        is_disabled=account.is_disabled,
+    )
