@@ -20,7 +20,7 @@ _CHUNK = 200_000
 _TABLES = ("messages", "message_tags", "message_events", "delivery_attempts", "message_contents")
 _HALF_A_YEAR, _HOUR = 15_552_000_000, 3_600_000  # milliseconds
 # A function, so that every statement makes the same id (UUIDv7, RFC 9562) of the same row.
-_FUNCTION = """
+MADE_ID = """
 CREATE FUNCTION pg_temp.made_id(ms bigint, seed text) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
   SELECT (lpad(to_hex(ms), 12, '0') || '7' || substr(md5(seed), 1, 3) || '8' || substr(md5(seed), 4, 15))::uuid
 $$
@@ -88,7 +88,7 @@ def build(database_url: str, size: int) -> None:
         settings = ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "session_replication_role = replica")
         for setting in (*settings, "jit = off"):
             connection.exec_driver_sql(f"SET {setting}")
-        connection.exec_driver_sql(_FUNCTION)
+        connection.exec_driver_sql(MADE_ID)
         connection.exec_driver_sql(_CLIENTS)
         with _without_indexes(connection, size):
             _add_rows(connection, size)

@@ -78,15 +78,15 @@ class Bench:
             self.tune_office(office)
             self.tune_pool(pool)
         service, office_side, pool_side = self.compare([ours, office, pool])
-        demand(service.rates, office_side.rates, office.name, 6)
-        demand(service.rates, pool_side.rates, pool.name, 1.5)
+        figures.demand(service.rates, office_side.rates, office.name, 6)
+        figures.demand(service.rates, pool_side.rates, pool.name, 1.5)
 
     def slow(self, ours: fleet.Fleet, pool: rivals.Nodemailer) -> None:
         print(f"\nEach reply {DELAY_SECONDS * 1000:.0f} ms late, {self.count} messages a round, 32 connections")
         self.server.ask(f"delay {DELAY_SECONDS}")
         service, pool_side = self.compare([ours, pool])
         self.server.ask("delay 0")
-        demand(service.rates, pool_side.rates, pool.name, 1.8)
+        figures.demand(service.rates, pool_side.rates, pool.name, 1.8)
         self.tell_limit(service, 32)
 
     def wide(self, ours: fleet.Fleet) -> None:
@@ -100,7 +100,7 @@ class Bench:
         wire, cpu = self.tell_limit(late, 128), figures.median(at_once.rates)
         which = "the wire's" if wire < cpu else "the CPU's"
         print(f"the CPU's limit is {cpu:.0f}/s; the lower one is {which}")
-        demand(late.rates, [min(wire, cpu)] * self.rounds, f"{which} limit", 0.85)
+        figures.demand(late.rates, [min(wire, cpu)] * self.rounds, f"{which} limit", 0.85)
 
     def embedded(self, ours: fleet.Single, loop: rivals.FlaskMail) -> None:
         print(f"\nOne process on SQLite with four connections, {self.count} messages a round")
@@ -140,12 +140,6 @@ class Bench:
         pool.processes = max(rates, key=lambda number: rates[number])
         figures.clear()
         print(f"the better of 1 and 2 processes: {pool.name}")
-
-
-def demand(ours: Sequence[float], theirs: Sequence[float], name: str, least: float) -> None:
-    ratio = figures.median([one / other for one, other in zip(ours, theirs, strict=True)])
-    verdict = "kept" if ratio >= least else "BROKEN"
-    print(f"ratio to {name}: {figures.ratios(ours, theirs)}; at least {least}: {verdict}", flush=True)
 
 
 def main() -> None:

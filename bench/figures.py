@@ -44,6 +44,13 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f"{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})"
 
 
+def demand(ours: Sequence[float], theirs: Sequence[float], name: str, least: float) -> None:
+    """Print the ratio of ours to theirs, and whether its median is at least what it has to be."""
+    ratio = median([one / other for one, other in zip(ours, theirs, strict=True)])
+    verdict = "kept" if ratio >= least else "BROKEN"
+    print(f"ratio to {name}: {ratios(ours, theirs)}; at least {least}: {verdict}", flush=True)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

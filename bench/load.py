@@ -22,6 +22,7 @@ class Line:
     """One keep-alive connection with at most one request under way."""
 
     sock: socket.socket
+    number: int = 0  # of the request under way
     begun_at: float = 0.0
     received: bytearray = field(default_factory=bytearray)
 
@@ -46,9 +47,13 @@ class Load:
     """A number of requests over a number of connections, each sending its next as soon as it is answered."""
 
     job: dict[str, Any]
-    latencies: list[float] = field(default_factory=list)
+    latencies: list[float] = field(init=False)  # in the order of the requests
     wrong: dict[str, int] = field(default_factory=dict)
     sent: int = 0
+    answered: int = 0
+
+    def __post_init__(self) -> None:
+        self.latencies = [0.0] * self.job["requests"]
 
     def run(self) -> dict[str, Any]:
         address = ("127.0.0.1", self.job["port"])
@@ -59,7 +64,7 @@ class Load:
                 line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 selector.register(line.sock, selectors.EVENT_READ, line)
                 self._send_next(line)
-            while len(self.latencies) < self.job["requests"]:
+            while self.answered < self.job["requests"]:
                 ready = selector.select(ANSWER_SECONDS)
                 if not ready:
                     raise TimeoutError(f"No answer in {ANSWER_SECONDS} s.")
@@ -74,7 +79,8 @@ class Load:
         status = line.read()
         if status is None:
             return
-        self.latencies.append(time.perf_counter() - line.begun_at)
+        self.latencies[line.number] = time.perf_counter() - line.begun_at
+        self.answered += 1
         if status != self.job["status"]:
             self.wrong[str(status)] = self.wrong.get(str(status), 0) + 1
         self._send_next(line)
@@ -82,19 +88,31 @@ class Load:
     def _send_next(self, line: Line) -> None:
         if self.sent >= self.job["requests"]:
             return
-        body = self.job["body"].encode()
-        head = (
-            f"POST {self.job['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {self.job['api_key']}\r\nIdempotency-Key: {self.job['name']}-{self.sent}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
+        body = (self.job["bodies"][self.sent] if "bodies" in self.job else self.job["body"]).encode()
+        head = self._head(self.sent, len(body))
+        line.number = self.sent
         self.sent += 1
         line.begun_at = time.perf_counter()
         line.sock.sendall(head.encode() + body)
 
+    def _head(self, number: int, length: int) -> str:
+        lines = [f"POST {self.job['path']} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+        if "api_key" in self.job:
+            lines.append(f"Authorization: Bearer {self.job['api_key']}")
+        if "name" in self.job:
+            lines.append(f"Idempotency-Key: {self.job['name']}-{number}")
+        if self.job.get("is_forwarded"):
+            # As a proxy would tell it: everybody calls from an address of their own.
+            lines.append(f"X-Forwarded-For: 10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
+        return "\r\n".join([*lines, f"Content-Length: {length}", "\r\n"])
+
 
 def post(**job: Any) -> dict[str, Any]:
-    """Run one job in a new process; refuses to return figures of answers that are not what was asked for."""
+    """Run one job in a new process; refuses to return figures of answers that are not what was asked for.
+
+    A job has `port`, `path`, `requests`, `connections`, the `status` to expect and a `body`, or `bodies` with one for
+    each request. With an `api_key`, a caller presents it; with a `name`, each request has an Idempotency-Key.
+    """
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve())],
         input=json.dumps(job),

@@ -71,6 +71,18 @@ def redis() -> Iterator[str]:
         yield database
 
 
+@contextmanager
+def redis_if_any() -> Iterator[str | None]:
+    """The same, or None where there is no Redis; says which, because counting in it costs each request round trips."""
+    if servers.find_redis().url() is None:
+        print("no Redis: each process counts quotas by itself")
+        yield None
+        return
+    with redis() as database:
+        print("quotas are counted in Redis")
+        yield database
+
+
 def sqlite(place: Path) -> str:
     return f"sqlite:///{place / 'bench.db'}"
 

@@ -9,7 +9,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from email_service import engine, extensions
 from email_service.accounts import routes as accounts
-from email_service.accounts.directory import Nobody, Registry
+from email_service.accounts.directory import Directory, Nobody, Registry
+from email_service.accounts.http_directory import HttpDirectory
 from email_service.accounts.service import Followers
 from email_service.audit import routes as audit
 from email_service.delivery import outbox
@@ -17,11 +18,14 @@ from email_service.delivery import routes as explanations
 from email_service.delivery.breaker import find_outages
 from email_service.delivery.circumstances import Ways
 from email_service.docs_page import routes as docs_page
+from email_service.hosted_pages import routes as hosted_pages
+from email_service.hosted_pages.drawing import Pages
 from email_service.inbox import routes as inbox
 from email_service.kernel import logs, orm
 from email_service.kernel.crypto import Blinder, Sealer
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.lanes import LANES
+from email_service.kernel.outbound import Target
 from email_service.messages import routes as messages
 from email_service.messages.service import Intake
 from email_service.messages.submission import Mailbox
@@ -91,7 +95,7 @@ def create_brand(settings: Settings) -> Brand:
         logo_url=settings.brand_logo_url,
         color=settings.brand_color,
         support_email=settings.support_email,
-        frontend_url=settings.frontend_url,
+        frontend_url=settings.frontend_url or settings.public_url,
     )
 
 
@@ -167,14 +171,14 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
     parts.add(signer, *_build_public_parts(settings, intake, signer))
     parts.add(Blinder(settings.secret_key))
+    parts.add(Pages(resource("templates") / "pages", settings.brand_name, settings.support_email))
     return parts
 
 
 def _build_public_parts(settings: Settings, intake: Intake, signer: Signer) -> tuple[object, ...]:
     """What tokens and sessions need, and who hears of an account's changes."""
     deriver = Deriver(settings.secret_key, settings.secret_key_fallbacks)
-    directory = Registry() if settings.account_directory is AccountDirectory.REGISTRY else Nobody()
-    office = Office(intake=intake, deriver=deriver, directory=directory, terms=_find_terms(settings))
+    office = Office(intake=intake, deriver=deriver, directory=_choose_directory(settings), terms=_find_terms(settings))
     followers = Followers(
         revoke=(tokens.revoke_all, user_sessions.revoke_all),
         erase={"tokens": tokens.erase, "sessions": user_sessions.erase},
@@ -182,8 +186,17 @@ def _build_public_parts(settings: Settings, intake: Intake, signer: Signer) -> t
     return deriver, office, _build_desk(settings, signer, office), followers
 
 
+def _choose_directory(settings: Settings) -> Directory:
+    if settings.account_directory is AccountDirectory.HTTP:
+        url, secret = settings.account_directory_url, settings.account_directory_secret
+        assert url is not None
+        assert secret is not None
+        return HttpDirectory(Target(url=url, private_hosts=settings.account_directory_private_hosts), secret)
+    return Registry() if settings.account_directory is AccountDirectory.REGISTRY else Nobody()
+
+
 def _build_desk(settings: Settings, signer: Signer, office: Office) -> Desk:
-    """What sessions need; without a directory, whoever starts one is believed that its subject exists."""
+    """What sessions need; without a directory here, whoever starts one is believed that its subject exists."""
     return Desk(
         signer=signer,
         deriver=office.deriver,
@@ -201,15 +214,24 @@ def _find_terms(settings: Settings) -> dict[Purpose, Terms]:
     """The lifetime and the page of each purpose's tokens."""
     found = {}
     for purpose, rule in RULES.items():
-        path = getattr(settings, f"link_path_{purpose}") if rule.has_link else None
-        found[purpose] = Terms(getattr(settings, f"token_ttl_{purpose}"), path and f"{settings.frontend_url}{path}")
+        page = _find_page(settings, purpose) if rule.has_link else None
+        found[purpose] = Terms(getattr(settings, f"token_ttl_{purpose}"), page)
     return found
+
+
+def _find_page(settings: Settings, purpose: Purpose) -> str:
+    """Where a link leads: from settings alone, never from what a request says of its host (T17)."""
+    if settings.frontend_url is None:
+        return settings.public_url + hosted_pages.path_of(purpose)
+    path: str = getattr(settings, f"link_path_{purpose}")
+    return settings.frontend_url + path
 
 
 def _register(app: Flask, settings: Settings) -> None:
     app.register_blueprint(health.blueprint)
     if settings.expose is not Expose.INTERNAL:
         app.register_blueprint(signing.blueprint)
+        app.register_blueprint(hosted_pages.blueprint)
     if settings.expose is Expose.PUBLIC:
         # Without a description and its page: those are for whoever operates the service.
         for room in _PUBLIC_ROOMS:

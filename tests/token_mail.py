@@ -69,8 +69,9 @@ def consume(house: House, presented: Presented, repeat_key: str | None = None) -
     with house.sessions.begin() as session:
         guess = redemption.count_guess(session, presented)
     evidence = redemption.weigh(house.parts.get(Deriver), presented, guess)
+    office = redemption.consult(house.parts.glances, house.parts.get(Office), evidence)
     with house.sessions.begin() as session:
-        return redemption.redeem(session, evidence, SHOP, repeat_key)
+        return redemption.redeem(session, office, evidence, SHOP, repeat_key)
 
 
 def by_link(purpose: Purpose, token: str) -> Presented:

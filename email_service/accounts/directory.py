@@ -26,7 +26,17 @@ class Person:
 
 
 class Directory(Protocol):
-    """Where it is known who exists."""
+    """Where it is known who exists.
+
+    Who is far away is asked before a transaction begins, by `ask_...`; what that returns is what to look into inside
+    of one, by `find_...`. Both may raise UnavailableError.
+    """
+
+    def ask_subject(self, subject: str) -> "Directory":
+        """The directory to look for this id in. No transaction is open, for this may take seconds."""
+
+    def ask_email(self, email: str) -> "Directory":
+        """The directory to look for this address, and for whoever has it, in; as above."""
 
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """The person with this id; None when nobody has it."""
@@ -37,6 +47,16 @@ class Directory(Protocol):
 
 class Registry:
     """The accounts that the main app put here (`PUT /v1/accounts/{subject}`)."""
+
+    def ask_subject(self, subject: str) -> Directory:
+        """The registry itself: it is in the same database, where a transaction holds what it finds."""
+        del subject
+        return self
+
+    def ask_email(self, email: str) -> Directory:
+        """The registry itself: it is in the same database, where a transaction holds what it finds."""
+        del email
+        return self
 
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """The account with this id; it is neither changed nor erased before the transaction ends."""
@@ -51,6 +71,16 @@ class Registry:
 class Nobody:
     """For services without a directory: every caller names the address, and nobody can ask for a token publicly."""
 
+    def ask_subject(self, subject: str) -> Directory:
+        """The same: there is nobody to ask."""
+        del subject
+        return self
+
+    def ask_email(self, email: str) -> Directory:
+        """The same: there is nobody to ask."""
+        del email
+        return self
+
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """Nobody is known."""
         del session, subject
@@ -60,6 +90,33 @@ class Nobody:
         """Nobody is known."""
         del session, email
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a directory that is far away said a moment ago of the one person who was asked for."""
+
+    person: Person | None
+
+    def ask_subject(self, subject: str) -> Directory:
+        """The same: it was asked already."""
+        del subject
+        return self
+
+    def ask_email(self, email: str) -> Directory:
+        """The same: it was asked already."""
+        del email
+        return self
+
+    def find_subject(self, session: Session, subject: str) -> Person | None:
+        """The person, when that is the one with this id."""
+        del session
+        return self.person if self.person is not None and self.person.subject == subject else None
+
+    def find_email(self, session: Session, email: str) -> Person | None:
+        """The person; whose address that is, the directory knows better than its letters do."""
+        del session, email
+        return self.person
 
 
 def _person(account: Account | None) -> Person | None:

@@ -7,7 +7,7 @@ was seen. Any other token that was replaced is in the wrong hands, or its child 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import BindParameter, bindparam, select, update
 from sqlalchemy.orm import Session, aliased
 
 from email_service.audit import service as audit
@@ -21,7 +21,8 @@ from email_service.kernel.errors import (
     TokenInvalidError,
     TokenUsedError,
 )
-from email_service.kernel.orm import database_now
+from email_service.kernel.orm import database_now, table_of
+from email_service.kernel.rows import ask
 from email_service.sessions import service
 from email_service.sessions.models import RefreshToken, RevokeReason, UserSession
 from email_service.sessions.service import Desk, Pair
@@ -29,6 +30,34 @@ from email_service.sessions.service import Desk, Pair
 GRACE = timedelta(seconds=30)
 
 _ENDED = "The session has ended. Sign in again."
+_SESSIONS, _TOKENS = table_of(UserSession), table_of(RefreshToken)
+# Refreshing is what happens most to a session, so its statements are built once and touch no object.
+_PRESENTED: BindParameter[bytes] = bindparam("presented")
+_IS_MEANT = UserSession.id == service.session_of(_PRESENTED)
+_SUBJECT = select(UserSession.subject).where(_IS_MEANT)
+_FAMILY = (
+    select(
+        UserSession.id,
+        UserSession.subject,
+        UserSession.claims,
+        UserSession.expires_at,
+        UserSession.revoked_at,
+        service.is_live().label("is_live"),
+    )
+    .where(_IS_MEANT)
+    .with_for_update()
+)
+_TAKE = (
+    update(_TOKENS)
+    .where(_TOKENS.c.token_hash == _PRESENTED, _TOKENS.c.used_at.is_(None))
+    .values(used_at=database_now())
+    .returning(_TOKENS.c.id, _TOKENS.c.used_at)
+)
+_MOVE_ON = (
+    update(_SESSIONS)
+    .where(_SESSIONS.c.id == bindparam("family_id"))
+    .values(last_used_at=bindparam("now"), idle_expires_at=bindparam("idle_until"))
+)
 
 
 def refresh(session: Session, desk: Desk, presented: str, actor: Actor) -> Pair | BadRequestError:
@@ -57,49 +86,38 @@ def granted(outcome: Pair | BadRequestError) -> Pair:
 
 
 def _check_account(session: Session, desk: Desk, token_hash: bytes) -> None:
-    subject = session.scalar(select(UserSession.subject).where(UserSession.id == service.session_of(token_hash)))
-    if subject is None:
+    found = ask(session.connection(), _SUBJECT, {"presented": token_hash})
+    if found is None:
         raise TokenInvalidError
     try:
-        service.check_account(session, desk, subject)
+        service.check_account(session, desk, found.subject)
     except (AccountUnknownError, AccountDisabledError):
         # A stranger who holds a token learns nothing about the account.
         raise TokenInvalidError from None
 
 
-def _lock_live(session: Session, token_hash: bytes) -> UserSession:
-    """The session, of which nobody else decides anything before the transaction ends."""
-    wanted = select(UserSession, service.is_live().label("is_live")).where(
-        UserSession.id == service.session_of(token_hash)
-    )
-    found = session.execute(wanted.with_for_update(), execution_options={"populate_existing": True}).first()
-    if found is None:
+def _lock_live(session: Session, token_hash: bytes) -> Any:
+    """The row of the session, of which nobody else decides anything before the transaction ends."""
+    family = ask(session.connection(), _FAMILY, {"presented": token_hash})
+    if family is None:
         raise TokenInvalidError  # erased just now
-    family: UserSession = found[0]
     if family.revoked_at is not None:
         raise TokenUsedError(_ENDED)
-    if not found.is_live:
+    if not family.is_live:
         raise TokenExpiredError
     return family
 
 
 def _take(session: Session, token_hash: bytes) -> Any | None:
     """One conditional update: of any number at the same time, one gets the row (T26)."""
-    return session.execute(
-        update(RefreshToken)
-        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
-        .values(used_at=database_now())
-        .returning(RefreshToken.id, RefreshToken.used_at),
-        execution_options={"synchronize_session": False},
-    ).first()
+    return session.connection().execute(_TAKE, {"presented": token_hash}).first()
 
 
-def _replace(session: Session, desk: Desk, family: UserSession, taken: Any) -> Pair:
+def _replace(session: Session, desk: Desk, family: Any, taken: Any) -> Pair:
     now: datetime = taken.used_at
-    nonce = service.add_token(session, desk, family, taken.id, now)
-    family.last_used_at = now
-    family.idle_expires_at = now + timedelta(seconds=desk.lifetimes.idle_seconds)
-    session.flush()
+    nonce = service.add_token(session, desk, family.id, taken.id, now)
+    idle_until = now + timedelta(seconds=desk.lifetimes.idle_seconds)
+    session.connection().execute(_MOVE_ON, {"family_id": family.id, "now": now, "idle_until": idle_until})
     return service.tell(desk, family, nonce, now)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, delete, select, update
 from sqlalchemy.orm import Session
 
 from email_service.accounts.directory import Directory
@@ -20,8 +20,9 @@ from email_service.audit.service import Actor
 from email_service.kernel import crypto
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import AccountDisabledError, AccountUnknownError, InvalidInputError
-from email_service.kernel.orm import database_now, new_id
+from email_service.kernel.orm import database_now, new_id, table_of
 from email_service.kernel.pages import Page, no_cursor, read_cursor, write_cursor
+from email_service.kernel.rows import insert_together
 from email_service.sessions.models import USER_AGENT_LENGTH, RefreshToken, RevokeReason, UserSession
 from email_service.signing.service import Signer
 
@@ -87,7 +88,7 @@ def start(session: Session, desk: Desk, order: Order, actor: Actor) -> Pair:
     family = _build(desk.lifetimes, order, now)
     session.add(family)
     session.flush()
-    nonce = add_token(session, desk, family, None, now)
+    nonce = add_token(session, desk, family.id, None, now)
     audit.record(session, actor, "session.started", order.subject, id=str(family.id))
     session.flush()
     return tell(desk, family, nonce, now)
@@ -104,18 +105,26 @@ def check_account(session: Session, desk: Desk, subject: str) -> None:
         raise AccountDisabledError
 
 
-def add_token(session: Session, desk: Desk, family: UserSession, parent_id: UUID | None, now: datetime) -> bytes:
-    """The nonce of a new refresh token of this family."""
+def add_token(session: Session, desk: Desk, family_id: UUID, parent_id: UUID | None, now: datetime) -> bytes:
+    """The nonce of a new refresh token of the session with this id, which is written already."""
     nonce = desk.deriver.new_nonce()
-    token_hash = crypto.hash_secret(desk.deriver.token(nonce))
-    session.add(
-        RefreshToken(session_id=family.id, parent_id=parent_id, nonce=nonce, token_hash=token_hash, issued_at=now)
-    )
+    row = {
+        "id": new_id(),
+        "session_id": family_id,
+        "parent_id": parent_id,
+        "nonce": nonce,
+        "token_hash": crypto.hash_secret(desk.deriver.token(nonce)),
+        "issued_at": now,
+    }
+    insert_together(session.connection(), [(table_of(RefreshToken), row)])
     return nonce
 
 
-def tell(desk: Desk, family: UserSession, nonce: bytes, now: datetime) -> Pair:
-    """The refresh token of this nonce, and a new access token that does not outlive the session."""
+def tell(desk: Desk, family: Any, nonce: bytes, now: datetime) -> Pair:
+    """The refresh token of this nonce, and a new access token that does not outlive the session.
+
+    `family` is the session, or a row with its id, its subject, its claims and its end.
+    """
     rest_seconds = int((family.expires_at - now).total_seconds())
     expires_in, issued_at = max(1, min(desk.lifetimes.access_seconds, rest_seconds)), int(now.timestamp())
     claims = {
@@ -185,7 +194,7 @@ def end(session: Session, wanted: ColumnElement[bool], reason: RevokeReason) -> 
     ).all()
 
 
-def session_of(token_hash: bytes) -> Any:
+def session_of(token_hash: bytes | BindParameter[bytes]) -> Any:
     """The id of the session that a refresh token belongs to, for a statement that asks more."""
     return select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash).scalar_subquery()
 

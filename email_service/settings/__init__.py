@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from email_service.kernel.errors import Fault, SettingsError
-from email_service.settings import mail_routes, mail_rules, secret_key
+from email_service.settings import directory_rules, mail_routes, mail_rules, secret_key
 from email_service.settings.dkim_keys import DkimKey
 from email_service.settings.environment import Environment
 from email_service.settings.resources import resource
@@ -52,6 +52,7 @@ def load(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(
             values[declared.name] = environment.read(declared.name.upper(), variable)
     name = environment.text("SENDER_NAME")
     faults = mail_routes.settle(values, environment) + mail_rules.settle(values, sender_name=name)
+    faults += directory_rules.settle(values)
     if not environment.is_wrong("RETENTION_DAYS", "CONTENT_RETENTION_DAYS"):
         faults += _check_retention(values)
     if not environment.is_wrong("DATABASE_URL", "SECRET_KEY"):

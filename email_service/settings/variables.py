@@ -1,6 +1,6 @@
 """The list of all settings: each one's type, the way its text is read, its default and whether it is a secret.
 
-Knows no rule that needs two of them at once; those are in `mail_rules`, `mail_routes` and `secret_key`.
+Knows no rule that needs two of them at once; those are in the modules beside this one.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 from email_service.kernel.addresses import Mailbox
 from email_service.kernel.lanes import LANES
-from email_service.settings import mail_values, values
+from email_service.settings import directory_rules, mail_values, values
 from email_service.settings.dkim_keys import DkimKey, dkim_keys
 
 
@@ -36,6 +36,7 @@ class AccountDirectory(StrEnum):
     """Where it is known who exists."""
 
     REGISTRY = "registry"  # here, as the main app put it
+    HTTP = "http"  # in the main app, which is asked
     NONE = "none"  # nowhere: callers name the address, and nobody can ask for a token publicly
 
 
@@ -152,6 +153,9 @@ class Settings:
     account_directory: AccountDirectory = field(
         metadata=env(values.choice(AccountDirectory), default=AccountDirectory.REGISTRY)
     )
+    account_directory_url: str | None = field(metadata=env(directory_rules.endpoint, show=_scheme_only))
+    account_directory_secret: str | None = field(metadata=env(directory_rules.secret, show=_hidden))
+    account_directory_private_hosts: tuple[str, ...] = field(metadata=env(values.many(values.host), default=()))
     token_ttl_password_reset: int = field(metadata=env(_token_ttl, default=3600))
     token_ttl_email_verification: int = field(metadata=env(_token_ttl, default=86_400))
     token_ttl_invitation: int = field(metadata=env(_token_ttl, default=7 * 86_400))
@@ -176,7 +180,8 @@ class Settings:
         metadata=env(values.choice(EmailQuotaResponse), default=EmailQuotaResponse.LOUD)
     )
 
-    frontend_url: str = field(metadata=env(values.origin, default="http://localhost:3000"))
+    frontend_url: str | None = field(metadata=env(values.origin))  # None: links lead to the hosted pages
+    public_url: str = field(metadata=env(values.origin, default="http://127.0.0.1:8000"))
     brand_name: str = field(metadata=env(values.line, default="Example App"))
     brand_logo_url: str | None = field(metadata=env(values.url("https", "http")))
     brand_color: str = field(metadata=env(values.color, default="#1f4fd8"))

@@ -63,12 +63,13 @@ def consume(presented: Presented, headers: dict[str, Any]) -> dict[str, Any]:
 
     Whoever sends a token again with the same Idempotency-Key within ten minutes gets the answer again.
     """
-    signer, settings = context.part(Signer), context.part(Settings)
+    signer, settings, office = context.part(Signer), context.part(Settings), context.part(Office)
     with public_limits.failures_counted():
         signer.prepare()
         with context.transaction() as session:
             guess = redemption.count_guess(session, presented)
-        evidence = redemption.weigh(context.part(Office).deriver, presented, guess)
+        evidence = redemption.weigh(office.deriver, presented, guess)
+        office = redemption.consult(context.parts().glances, office, evidence)
         with context.transaction() as session:
-            row = redemption.redeem(session, evidence, callers.stranger(), headers["key"])
+            row = redemption.redeem(session, office, evidence, callers.stranger(), headers["key"])
             return public_schemas.tell_redeemed(row, settings.token_audience or settings.token_issuer, signer.sign)

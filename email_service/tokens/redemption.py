@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, false, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
@@ -20,15 +20,26 @@ from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import SealBrokenError, TokenExpiredError, TokenInvalidError, TokenUsedError
 from email_service.kernel.orm import database_now
+from email_service.kernel.rows import insert_together
+from email_service.tokens import notices
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
-from email_service.tokens.service import is_live
+from email_service.tokens.service import Office, is_live
 
 MAX_CODE_TRIES = 5
 REPEATABLE_FOR = timedelta(minutes=10)
 
 _UNSYNCHRONISED = {"synchronize_session": False}
-_TOLD = (Token.id, Token.purpose, Token.subject, Token.email, Token.context, Token.issued_at, Token.expires_at)
+_TOLD = (
+    Token.id,
+    Token.purpose,
+    Token.subject,
+    Token.email,
+    Token.context,
+    Token.client_id,
+    Token.issued_at,
+    Token.expires_at,
+)
 _WRONG_CODE = "The code is wrong, has expired, was used or was tried too often. Ask for a new one."
 
 
@@ -105,15 +116,29 @@ def weigh(deriver: Deriver, presented: Presented, guess: Guess | None) -> Eviden
     return Evidence(presented, guess.token_id if guess and is_right else None)
 
 
-def redeem(session: Session, evidence: Evidence, actor: Actor, repeat_key: str | None = None) -> Any:
+def consult(glances: sessionmaker[Session], office: Office, evidence: Evidence) -> Office:
+    """The office to redeem in, asked for whomever a notice may go to. UnavailableError; no transaction is open."""
+    with glances() as session:
+        subject = _find_reader(session, evidence)
+    return office.ask(subject=subject)
+
+
+def redeem(session: Session, office: Office, evidence: Evidence, actor: Actor, repeat_key: str | None = None) -> Any:
     """The row of the token, which from now on nobody can redeem; raises what `find` raises.
 
-    Who redeemed it under the same `repeat_key` within the last ten minutes gets the same row again, so that an answer
-    that was lost on the way burns no link.
+    Whoever has to hear of it gets a notice in the same transaction; the office is what `consult` made of it. Who
+    redeemed it under the same `repeat_key` within the last ten minutes gets the same row again, so that an answer that
+    was lost on the way burns no link.
     """
     key_hash = crypto.hash_secret(repeat_key) if repeat_key else None
+    # Before the token: whoever changes an account locks it first and its tokens afterwards.
+    subject = _find_reader(session, evidence)
+    reader = office.directory.find_subject(session, subject) if subject else None
     if row := _take(session, evidence, key_hash):
-        audit.record(session, actor, "token.consumed", row.subject, purpose=row.purpose, id=str(row.id))
+        fact = audit.row(actor, "token.consumed", row.subject, purpose=row.purpose, id=str(row.id))
+        insert_together(session.connection(), [fact])
+        if reader is not None:
+            notices.tell_of_new_address(session, office.intake, reader, row, actor)
         return row
     if evidence.presented.token is None:
         raise TokenInvalidError(_WRONG_CODE)
@@ -122,6 +147,15 @@ def redeem(session: Session, evidence: Evidence, actor: Actor, repeat_key: str |
         return found
     _judge(found)
     raise TokenUsedError  # somebody was faster, between the two statements
+
+
+def _find_reader(session: Session, evidence: Evidence) -> str | None:
+    """Whom a notice may go to when this token is redeemed; most tokens are asked nothing."""
+    if evidence.presented.purpose not in notices.PURPOSES:
+        return None
+    could_be_redeemed = (evidence.identifies(), Token.purpose == evidence.presented.purpose, is_live())
+    subject: str | None = session.scalar(select(Token.subject).where(*could_be_redeemed))
+    return subject
 
 
 def _take(session: Session, evidence: Evidence, key_hash: bytes | None) -> Any | None:

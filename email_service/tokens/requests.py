@@ -1,6 +1,7 @@
 """What somebody asked for publicly: written down with no look at who exists, and answered by a worker.
 
-So a request costs and tells the same whether the address belongs to somebody or not (T11, T12). Knows no HTTP.
+So a request costs and tells the same whether the address belongs to somebody or not (T11, T12). While the directory is
+asked, a worker holds a request by a lease and no transaction. Knows no HTTP.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -18,8 +19,9 @@ from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.clients.models import PUBLIC_CLIENT_ID
 from email_service.kernel import clock
+from email_service.kernel.errors import UnavailableError
 from email_service.kernel.lanes import LANES
-from email_service.kernel.orm import database_now, wake_after_commit
+from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
 from email_service.tokens import service
 from email_service.tokens.models import TokenRequest
 from email_service.tokens.purposes import Purpose
@@ -27,7 +29,10 @@ from email_service.tokens.service import Office, Order
 
 LANE = LANES[0]  # whose workers answer, for that is where the mail goes
 MAX_TRIES = 8
+LEASE_SECONDS = 60.0  # many times what a directory may take
+_ROUND_SECONDS = 5.0  # after which the lane's mail has its turn
 _LONGEST_PAUSE_SECONDS = 300
+_RECORD = insert(table_of(TokenRequest)).values(due_at=database_now())  # built once: strangers ask often
 
 _log = structlog.get_logger(__name__)
 
@@ -45,19 +50,17 @@ class Wish:
 
 def record(session: Session, wish: Wish) -> None:
     """Write the request down: one row, whoever the address belongs to."""
-    now = clock.now()
-    session.add(
-        TokenRequest(
-            purpose=wish.purpose,
-            email=wish.email,
-            locale=wish.locale,
-            ip=wish.ip,
-            request_id=wish.request_id,
-            requested_at=now,
-            due_at=database_now(),
-            try_count=0,
-        )
-    )
+    row = {
+        "id": new_id(),
+        "purpose": wish.purpose,
+        "email": wish.email,
+        "locale": wish.locale,
+        "ip": wish.ip,
+        "request_id": wish.request_id,
+        "requested_at": clock.now(),
+        "try_count": 0,
+    }
+    session.connection().execute(_RECORD, row)
     wake_after_commit(session, LANE)
 
 
@@ -75,31 +78,46 @@ class Requests:
     office: Office
 
     def drain(self) -> int:
-        """Answer until nothing is due; how many requests that was."""
-        count = 0
+        """Answer until nothing is due, the directory is away or others waited enough; how many requests that was."""
+        count, ends_at = 0, clock.monotonic_seconds() + _ROUND_SECONDS
         # A mere look must not keep SQLite's writers waiting.
         with self.glances() as session:
             is_due = session.scalar(_due().with_only_columns(TokenRequest.id)) is not None
-        while is_due and self._answer_next():
+        while is_due and (request := self._take()) is not None:
             count += 1
+            is_due = self._settle(request) and clock.monotonic_seconds() < ends_at
         return count
 
-    def _answer_next(self) -> bool:
-        request_id = None
+    def _take(self) -> TokenRequest | None:
+        """The request that is due longest, for as long as the lease lasts; those that others take are passed over."""
+        with self.sessions.begin() as session:
+            request: TokenRequest | None = session.scalar(_due().with_for_update(skip_locked=True))
+            if request is not None:
+                request.due_at = database_now(timedelta(seconds=LEASE_SECONDS))
+        return request
+
+    def _settle(self, request: TokenRequest) -> bool:
+        """Answer the request or put it off; whether there is a directory to ask for the next one."""
         try:
-            with self.sessions.begin() as session:
-                request = _take(session)
-                if request is None:
-                    return False
-                request_id = request.id
-                _answer(session, self.office, request)
-                session.delete(request)
+            office = self.office.ask(email=request.email)
+            self._answer(office, request)
         except (OperationalError, InterfaceError, PoolTimeoutError):
             raise  # the database is away, and with it everything that is due
+        except UnavailableError:
+            self._put_off(request.id)
+            return False
         except Exception:  # noqa: BLE001 - the guard of the queue: one request must not stop those behind it
-            _log.exception("token_request.failed", id=str(request_id))
-            self._put_off(request_id)
+            _log.exception("token_request.failed", id=str(request.id))
+            self._put_off(request.id)
         return True
+
+    def _answer(self, office: Office, request: TokenRequest) -> None:
+        with self.sessions.begin() as session:
+            _answer(session, office, request)
+            # Last, in the order in which an account and what points to it are erased.
+            its_own = delete(TokenRequest).where(TokenRequest.id == request.id).returning(TokenRequest.id)
+            if session.execute(its_own, execution_options={"synchronize_session": False}).first() is None:
+                session.rollback()  # the lease ended first, and somebody else answered
 
     def _put_off(self, request_id: object) -> None:
         with self.sessions.begin() as session:
@@ -113,12 +131,6 @@ class Requests:
             else:
                 pause_seconds = min(2**request.try_count, _LONGEST_PAUSE_SECONDS)
                 request.due_at = database_now(timedelta(seconds=pause_seconds))
-
-
-def _take(session: Session) -> TokenRequest | None:
-    """The request that is due longest, locked; those that others answer are passed over."""
-    request: TokenRequest | None = session.scalar(_due().with_for_update(skip_locked=True))
-    return request
 
 
 def _due() -> "Select[Any]":

@@ -29,7 +29,8 @@ blueprint = auth.protect(
 @blueprint.response(HTTPStatus.CREATED, schemas.TokenIssuedOut)
 def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Issue a token and mail it, or hand it over"""
-    office, order, actor = context.part(Office), Order(client_id=auth.caller().client_id, **wanted), callers.present()
+    order, actor = Order(client_id=auth.caller().client_id, **wanted), callers.present()
+    office = context.part(Office).ask(subject=order.subject)
 
     def hand_over(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
         return answer | service.secret_of(session, office, UUID(answer["id"]))
@@ -62,11 +63,11 @@ def consume(presented: Presented, headers: dict[str, Any]) -> Response:
     with context.transaction() as session:
         guess = redemption.count_guess(session, presented)
     evidence = redemption.weigh(context.part(Office).deriver, presented, guess)
-    actor = callers.present()
+    office, actor = redemption.consult(context.parts().glances, context.part(Office), evidence), callers.present()
     return answers.answer_once(
         headers["key"],
         HTTPStatus.OK,
-        lambda session: schemas.tell_redeemed(redemption.redeem(session, evidence, actor)),
+        lambda session: schemas.tell_redeemed(redemption.redeem(session, office, evidence, actor)),
     )
 
 

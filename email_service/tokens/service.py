@@ -44,6 +44,12 @@ class Office:
     directory: Directory
     terms: Mapping[Purpose, "Terms"]
 
+    def ask(self, *, subject: str | None = None, email: str | None = None) -> "Office":
+        """The office after its directory was asked, for a transaction that begins later. UnavailableError."""
+        if email is not None:
+            return replace(self, directory=self.directory.ask_email(email))
+        return self if subject is None else replace(self, directory=self.directory.ask_subject(subject))
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -71,6 +77,7 @@ class Order:
 def issue(session: Session, office: Office, order: Order, actor: Actor) -> Token:
     """A new live token, the only one of its subject and purpose, and the message that carries it.
 
+    The office was asked for the subject (`Office.ask`) before the transaction began.
     Raises AccountUnknownError for an unknown subject without an email, AccountDisabledError, and InvalidInputError for
     variables that the purpose's template cannot be rendered with.
     """

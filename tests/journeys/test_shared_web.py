@@ -138,7 +138,7 @@ def test_many_slow_clients_stop_nobody(web, kind, count):
         time.sleep(0.2)
         # A busy machine may be slow once; the connections are kept for longer than this.
         assert wait_until(lambda: _is_quick(web, within_seconds=1), 8)
-        assert web.call("POST", "/v1/messages", json=welcome("quick@example.com"), timeout=5).status_code == 202
+        assert web.call("POST", "/v1/messages", json=welcome("quick@example.com"), timeout=12).status_code == 202
     assert wait_until(lambda: _is_quick(web))
 
 

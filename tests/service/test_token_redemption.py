@@ -16,6 +16,7 @@ from email_service.tokens import redemption
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import MAX_CODE_TRIES
+from email_service.tokens.service import Office
 from tests.token_mail import SHOP, by_code, by_link, consume, issue, look, secrets_of
 
 CODED = [purpose for purpose, rule in RULES.items() if rule.has_code]
@@ -121,7 +122,8 @@ def test_a_guess_stays_counted_when_what_follows_it_fails(either, client_of):
     with either.sessions.begin() as session:
         guess = redemption.count_guess(session, presented)
     with either.sessions() as session:
-        redemption.redeem(session, redemption.weigh(either.parts.get(Deriver), presented, guess), SHOP)
+        evidence = redemption.weigh(either.parts.get(Deriver), presented, guess)
+        redemption.redeem(session, either.parts.get(Office), evidence, SHOP)
         session.rollback()
     assert either.execute("SELECT code_try_count FROM tokens") == [(1,)]
     assert consume(either, presented).subject == "u-1"

@@ -110,6 +110,7 @@ def test_every_mistake_is_named_at_once():
         MAIL_RETRY_DELAYS="2s,soon",
         DELIVERY_THREADS="129",
         FRONTEND_URL="https://app.acme.example/path",
+        PUBLIC_URL="mail.acme.example",
         BRAND_NAME="two\nlines",
         BRAND_LOGO_URL="javascript:alert(1)",
         BRAND_COLOR="red",
@@ -132,7 +133,7 @@ def test_every_mistake_is_named_at_once():
         CONTENT_RETENTION_DAYS="week",
         AUDIT_RETENTION_DAYS="3651",
     )
-    assert len(wrong) == 35
+    assert len(wrong) == 36
     assert wrong["SMTP_PORT"] == "write a whole number from 1 to 65535."
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from email_service.app import _find_terms
+from email_service.app import _find_terms, create_brand
 from email_service.kernel.errors import SettingsError
 from email_service.settings import AccountDirectory, Settings, load
 from email_service.tokens.purposes import RULES, Purpose
@@ -31,6 +31,28 @@ def test_every_purpose_has_a_lifetime_and_every_link_a_page(purpose):
     assert terms.ttl_seconds >= 60
     assert (terms.page is not None) == RULES[purpose].has_link
     assert terms.page is None or terms.page.startswith("https://app.example.com/")
+
+
+@pytest.mark.parametrize("purpose", [purpose for purpose in Purpose if RULES[purpose].has_link])
+def test_without_a_front_end_links_lead_to_pages_of_this_service(purpose):
+    """T17: also with a path for a front end that there is not."""
+    path = f"/pages/{purpose.replace('_', '-')}"
+    settings = read(**{f"LINK_PATH_{purpose.upper()}": "/in"})
+    assert _find_terms(settings)[purpose].page == f"http://127.0.0.1:8000{path}"
+    settings = read(PUBLIC_URL="https://mail.example.com/")
+    assert _find_terms(settings)[purpose].page == f"https://mail.example.com{path}"
+
+
+@pytest.mark.parametrize("written", ["mail.example.com", "https://mail.example.com/pages", "ftp://mail.example.com"])
+def test_what_is_no_place_of_this_service_is_a_mistake(written):
+    """T17, T18"""
+    assert "https://" in mistake("PUBLIC_URL", written)
+
+
+def test_mail_names_the_front_end_or_this_service():
+    assert create_brand(read(PUBLIC_URL="https://mail.example.com")).frontend_url == "https://mail.example.com"
+    both = read(PUBLIC_URL="https://mail.example.com", FRONTEND_URL="https://app.example.com")
+    assert create_brand(both).frontend_url == "https://app.example.com"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +87,7 @@ def test_there_is_no_page_for_a_code():
     assert not hasattr(read(), "link_path_login_code")
 
 
-@pytest.mark.parametrize("word", AccountDirectory)
+@pytest.mark.parametrize("word", [AccountDirectory.REGISTRY, AccountDirectory.NONE])
 def test_the_directory_is_one_of_those_that_there_are(word):
     assert read(ACCOUNT_DIRECTORY=word).account_directory is word
     mistake("ACCOUNT_DIRECTORY", "somewhere")

@@ -1,0 +1,1 @@
+"""Pages for products without their own: confirm an address, enter a code, ask for another mail."""

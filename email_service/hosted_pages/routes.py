@@ -1,0 +1,172 @@
+"""The hosted pages over HTTP. GET and HEAD change nothing, whatever scans the mail; a click on a button posts a form.
+
+They redeem what needs no product, and tell nobody whether an account exists. Every error leaves as a page.
+"""
+
+import json
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+
+from email_service.audit import callers
+from email_service.hosted_pages import forms
+from email_service.hosted_pages.drawing import Pages
+from email_service.kernel.errors import (
+    InvalidInputError,
+    ServiceError,
+    TokenExpiredError,
+    TokenInvalidError,
+    TokenUsedError,
+)
+from email_service.tokens import public_schemas, redemption, requests, schemas
+from email_service.tokens.purposes import RULES, Purpose
+from email_service.tokens.redemption import Presented
+from email_service.tokens.requests import Wish
+from email_service.tokens.service import Office
+from email_service.web import context, limits, public_limits
+
+_PREFIX = "/pages"
+_VERIFICATION = Purpose.EMAIL_VERIFICATION  # the one that has a code and can be asked for, and needs no product
+_CONFIRMED = (_VERIFICATION, Purpose.EMAIL_CHANGE)
+_MINUTE_SECONDS = 60
+_REFUSALS = (InvalidInputError, TokenExpiredError, TokenInvalidError, TokenUsedError)
+
+blueprint = Blueprint("hosted_pages", __name__, url_prefix=_PREFIX)
+
+
+def path_of(purpose: Purpose) -> str:
+    """The path of the page that a link of this purpose leads to."""
+    return f"{_PREFIX}/{_slug(purpose)}"
+
+
+def _slug(purpose: Purpose) -> str:
+    return purpose.replace("_", "-")
+
+
+def _one_of(*purposes: Purpose) -> str:
+    return f"any({', '.join(repr(_slug(purpose)) for purpose in purposes)})"
+
+
+@blueprint.get(f"/<{_one_of(*_CONFIRMED)}:slug>")
+def show_button(slug: str) -> Response:
+    """The button that redeems the link's token; nobody looks at the token before it is pressed."""
+    purpose = _purpose(slug)
+    try:
+        presented = forms.check(schemas.LinkIn(), {"purpose": purpose, "token": request.args.get("token", "")})
+    except InvalidInputError as error:
+        return _tell_gone(purpose, error)
+    return _pages().draw("confirm", about=slug, token=presented.token)
+
+
+@blueprint.post(f"/<{_one_of(*_CONFIRMED)}:slug>")
+def confirm(slug: str) -> Response:
+    """Redeem the token of the form."""
+    purpose, fields = _purpose(slug), forms.read()
+    try:
+        _redeem(forms.check(schemas.LinkIn(), {**fields, "purpose": purpose}))
+    except _REFUSALS as error:
+        return _tell_gone(purpose, error)
+    return _pages().draw("confirmed", about=slug)
+
+
+@blueprint.get(f"/<{_one_of(*(each for each in Purpose if each not in _CONFIRMED))}:slug>")
+def name_the_product(slug: str) -> Response:
+    """What only the product can redeem is left alone; the page says what its operator has to set."""
+    del slug
+    return _pages().draw("product")
+
+
+@blueprint.get(f"/{_slug(_VERIFICATION)}/code")
+def show_code() -> Response:
+    """The form for a code and the address that it was mailed to."""
+    return _pages().draw("code")
+
+
+@blueprint.post(f"/{_slug(_VERIFICATION)}/code")
+def confirm_code() -> Response:
+    """Redeem the code of the form."""
+    fields = forms.read()
+    typed = {**fields, "code": "".join(fields.get("code", "").split())}
+    try:
+        _redeem(forms.check(schemas.RedemptionIn(), {**typed, "purpose": _VERIFICATION}))
+    except _REFUSALS as error:
+        return _pages().draw("code", error.status, error=_entry(error), fields=fields)
+    return _pages().draw("confirmed", about=_slug(_VERIFICATION))
+
+
+@blueprint.get(f"/{_slug(_VERIFICATION)}/mail")
+def show_wish() -> Response:
+    """The form that asks for another mail."""
+    return _pages().draw("mail")
+
+
+@blueprint.post(f"/{_slug(_VERIFICATION)}/mail")
+def ask() -> Response:
+    """Write down that somebody asks for a mail, as `POST /public/v1/tokens` does, and say the same to everybody."""
+    fields = forms.read()
+    try:
+        wanted = forms.check(public_schemas.MailWishIn(), {**fields, "purpose": _VERIFICATION})
+    except InvalidInputError as error:
+        return _pages().draw("mail", error.status, error=_entry(error), fields=fields)
+    _record(wanted["email"])
+    return _pages().draw("asked", HTTPStatus.ACCEPTED)
+
+
+@blueprint.before_request
+def admit() -> None:
+    """Count the request against its network's quota, before anything of it is read."""
+    limits.count_stranger()
+
+
+@blueprint.after_request
+def draw_problem(response: Response) -> Response:
+    """`web/problems` knows what every error is; a reader gets it as a page, with the same status and headers."""
+    if response.mimetype != "application/problem+json":
+        return response
+    is_ours = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    reason = "unavailable" if is_ours else json.loads(response.get_data())["code"]
+    seconds = int(response.headers.get("Retry-After", "0"))
+    page = _pages().draw("problem", reason=reason, minutes=str(-(-seconds // _MINUTE_SECONDS)))
+    response.set_data(page.get_data())
+    response.content_type = page.content_type
+    response.headers["Content-Security-Policy"] = page.headers["Content-Security-Policy"]
+    return response
+
+
+def _purpose(slug: str) -> Purpose:
+    return Purpose(slug.replace("-", "_"))
+
+
+def _pages() -> Pages:
+    return context.part(Pages)
+
+
+def _tell_gone(purpose: Purpose, error: ServiceError) -> Response:
+    return _pages().draw(
+        "gone", HTTPStatus.BAD_REQUEST, reason=_entry(error), can_be_asked_for=RULES[purpose].is_public
+    )
+
+
+def _entry(error: ServiceError) -> str:
+    """Under which name the words say what was wrong: the field that cannot be used, or the error's code."""
+    pointer = error.faults[0].pointer if error.faults else ""
+    return pointer.strip("/") or error.code
+
+
+def _redeem(presented: Presented) -> None:
+    office = context.part(Office)
+    with public_limits.failures_counted():
+        with context.transaction() as session:
+            guess = redemption.count_guess(session, presented)
+        evidence = redemption.weigh(office.deriver, presented, guess)
+        office = redemption.consult(context.parts().glances, office, evidence)
+        with context.transaction() as session:
+            redemption.redeem(session, office, evidence, callers.stranger())
+
+
+def _record(email: str) -> None:
+    actor = callers.stranger()
+    wish = Wish(purpose=_VERIFICATION, email=email, locale=None, ip=actor.ip, request_id=actor.request_id or "")
+    write = requests.record if public_limits.take_place(email, {}) else requests.note_limited
+    with context.transaction() as session:
+        write(session, wish)
