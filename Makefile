@@ -20,7 +20,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test lint check lock image-test topology chaos clean
+.PHONY: help setup run test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -57,6 +57,9 @@ lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
 
 image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
 	@tests/image/run.sh
+
+races: setup ## the races of tokens and sessions, 200 rounds each instead of 5 (half an hour)
+	@RACE_ROUNDS=200 $(BIN)/python -m pytest --timeout 3600 tests/service/test_token_races.py tests/http/test_session_races.py $(ARGS)
 
 topology: setup ## run compose's topology as plain processes (ARGS="--port 8001 --broker amqp://...")
 	@$(BIN)/python bench/topology.py $(ARGS)

@@ -12,9 +12,9 @@ from email_service.kernel.orm import database_now
 from email_service.sessions.models import RefreshToken, UserSession
 from email_service.sessions.rotation import GRACE
 from tests.applications import Api, empty, opened
-from tests.races import together
+from tests.races import ROUNDS, together
 
-CALLERS, ROUNDS = 64, 20
+CALLERS = 64
 PATH, PUBLIC = "/v1/sessions", "/public/v1/sessions"
 
 
@@ -78,7 +78,7 @@ def test_sixty_four_late_ones_end_the_family_once(api):
 
 def test_parent_and_child_at_once_leave_no_family_that_two_can_use(api):
     """T26: either the parent came first, or it came too late and the family is dead; nothing forks, nothing breaks."""
-    for _ in range(ROUNDS // 2):
+    for _ in range(ROUNDS):
         token = start(api)
         child = refresh(api, token).json["refresh_token"]
         answers = refresh_together(api, [token, child] * 8)
@@ -92,7 +92,7 @@ def test_parent_and_child_at_once_leave_no_family_that_two_can_use(api):
 
 def test_a_refresh_meets_an_erasure_without_a_deadlock(api):
     """Both lock the account, then its sessions, then their tokens."""
-    for _ in range(ROUNDS // 2):
+    for _ in range(ROUNDS):
         tokens = [start(api) for _ in range(4)]
         erase = partial(api.request, "DELETE", "/v1/accounts/user-1")
         erased, *answers = together([erase, *(partial(refresh, api, token) for token in tokens * 4)])
@@ -103,7 +103,7 @@ def test_a_refresh_meets_an_erasure_without_a_deadlock(api):
 
 
 def test_a_refresh_that_meets_a_sign_out_leaves_nothing_alive(api):
-    for _ in range(ROUNDS // 2):
+    for _ in range(ROUNDS):
         token = start(api)
         sign_out = partial(api.request, "DELETE", PATH, query_string={"subject": "user-1"})
         signed_out, *answers = together([sign_out, *[partial(refresh, api, token)] * 8])

@@ -9,10 +9,10 @@ from email_service.tokens import redemption
 from email_service.tokens import service as tokens
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
-from tests.races import together
+from tests.races import ROUNDS, together
 from tests.token_mail import ADA, SHOP, by_code, by_link, consume, issue, secrets_of
 
-THREADS, ROUNDS = 64, 20
+THREADS = 64
 RESET = Purpose.PASSWORD_RESET
 
 
