@@ -86,8 +86,8 @@ def tree(pid: int) -> list[int]:
     """The process and all below it, the parent first."""
     found = [pid]
     for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with suppress(OSError):
+        with suppress(OSError):  # one that has ended in between has no children any more
+            for children in Path(f"/proc/{parent}/task").glob("*/children"):
                 found += [int(child) for child in children.read_text().split()]
     return found
 
