@@ -19,7 +19,7 @@ import stage
 
 MOST_TIMES = 2.0
 PACE_SECONDS = 0.04  # between two tokens; many of them must not wait for each other
-WARM_UP = 20  # tokens in each situation that fresh workers get first and nobody counts
+WARM_UP = 100  # four seconds: a worker that starts compiles its templates beside the first tokens
 STARTED = 500  # bulk messages that have arrived before the first token is asked for
 LAST_SHARE = 0.05  # of the bulk mail; tokens among the last of it would meet a system that is nearly idle
 _SETTLE_SECONDS = 20
