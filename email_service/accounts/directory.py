@@ -4,7 +4,7 @@ Looks accounts up and changes nothing.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -45,18 +45,22 @@ class Directory(Protocol):
         """The person who gets mail at this address; None when nobody does."""
 
 
-class Registry:
-    """The accounts that the main app put here (`PUT /v1/accounts/{subject}`)."""
+class AtHand:
+    """What directories have in common that nobody has to be asked for: each is itself the one to look into."""
 
-    def ask_subject(self, subject: str) -> Directory:
-        """The registry itself: it is in the same database, where a transaction holds what it finds."""
+    def ask_subject(self, subject: str) -> Self:
+        """The same directory."""
         del subject
         return self
 
-    def ask_email(self, email: str) -> Directory:
-        """The registry itself: it is in the same database, where a transaction holds what it finds."""
+    def ask_email(self, email: str) -> Self:
+        """The same directory."""
         del email
         return self
+
+
+class Registry(AtHand):
+    """The accounts that the main app put here (`PUT /v1/accounts/{subject}`); a transaction holds what it finds."""
 
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """The account with this id; it is neither changed nor erased before the transaction ends."""
@@ -68,18 +72,8 @@ class Registry:
         return _person(session.scalar(select(Account).where(Account.email_key == address_key(email))))
 
 
-class Nobody:
+class Nobody(AtHand):
     """For services without a directory: every caller names the address, and nobody can ask for a token publicly."""
-
-    def ask_subject(self, subject: str) -> Directory:
-        """The same: there is nobody to ask."""
-        del subject
-        return self
-
-    def ask_email(self, email: str) -> Directory:
-        """The same: there is nobody to ask."""
-        del email
-        return self
 
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """Nobody is known."""
@@ -93,20 +87,10 @@ class Nobody:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Told(AtHand):
     """What a directory that is far away said a moment ago of the one person who was asked for."""
 
     person: Person | None
-
-    def ask_subject(self, subject: str) -> Directory:
-        """The same: it was asked already."""
-        del subject
-        return self
-
-    def ask_email(self, email: str) -> Directory:
-        """The same: it was asked already."""
-        del email
-        return self
 
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """The person, when that is the one with this id."""

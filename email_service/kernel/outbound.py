@@ -94,7 +94,7 @@ def _connect(target: Target, url: SplitResult, ends_at: float) -> socket.socket:
         try:
             connected.settimeout(_left(ends_at))
             connected = target.tls.wrap_socket(connected, server_hostname=host)
-        except BaseException:
+        except BaseException:  # bare re-raise: whatever it was, no socket stays open
             connected.close()
             raise
     return connected

@@ -109,3 +109,9 @@ def test_a_change_of_the_account_and_a_redemption_do_not_wait_for_each_other_for
             put_account(on_postgres, email)
 
         together([redeem, move])
+        told = [row[0] for row in notices(on_postgres)]
+        # Redeemed before the move, the notice went to the address of that time; after it, the token was revoked.
+        assert told.count(f"ada{number}@example.com") <= 1
+        assert not [email for email in told if email.startswith("moved")]
+        with pytest.raises(TokenUsedError):
+            consume(on_postgres, presented)

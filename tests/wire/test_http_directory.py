@@ -113,13 +113,13 @@ def test_any_other_status_is_no_answer_and_no_redirect_is_followed(main_app, sta
 def test_what_has_another_shape_is_no_answer(main_app, told):
     """T34, F17"""
     main_app.content = json.dumps(told).encode()
-    refused(directory_of(main_app))
+    assert refused(directory_of(main_app))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 60_000, b'{"subject": "u-1", "email": NaN}'])
 def test_what_is_no_json_is_no_answer(main_app, content):
     main_app.content = content
-    refused(directory_of(main_app))
+    assert refused(directory_of(main_app))
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain; charset=utf-8", "application/xml"])
@@ -141,7 +141,7 @@ def test_a_long_answer_is_no_answer(main_app):
 def test_endless_headers_are_no_answer(main_app):
     """T23"""
     main_app.headers = {f"X-{number}": "x" * 5000 for number in range(90)}
-    refused(directory_of(main_app))
+    assert refused(directory_of(main_app))
 
 
 @pytest.mark.parametrize("drip", [False, True])
@@ -170,11 +170,11 @@ def test_nobody_there_is_no_answer():
     """F17"""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    refused(directory_of(MainApp(port=port)))
+    assert refused(directory_of(MainApp(port=port)))
 
 
 def test_a_name_that_is_none_is_no_answer():
-    refused(HttpDirectory(Target(url="https://a..b/", private_hosts=()), SECRET))
+    assert refused(HttpDirectory(Target(url="https://a..b/", private_hosts=()), SECRET))
 
 
 def test_no_proxy_is_asked(main_app, monkeypatch):
@@ -218,7 +218,7 @@ def test_answers_are_kept_for_half_a_minute(main_app, monkeypatch):
     """Of both kinds; a failure is not kept."""
     directory = directory_of(main_app)
     main_app.status = 500
-    refused(directory)
+    assert refused(directory)
     main_app.status, main_app.asked = None, []
     begun_at = time.monotonic()
     for seconds, count in ((0, 2), (29, 2), (31, 4)):
