@@ -9,6 +9,9 @@ PORT ?= 8000
 ARGS ?=
 LOCK_ARGS ?=
 
+# As tests/chromium.py looks for them.
+BROWSERS := $(TEST_CHROMIUM) chromium chromium-browser google-chrome
+
 VENV := .venv
 BIN := $(VENV)/bin
 # A stamp says what .venv holds and when it got there, so that a second `make run` only starts.
@@ -20,12 +23,21 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup run test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser run test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
 setup: $(DEVELOPMENT) ## install everything into .venv, locked, with the tools for tests and checks
+
+browser: ## install the Chromium that the tests of the pages drive, where none is (root on Debian)
+	@for name in $(BROWSERS); do \
+		if found=$$(command -v "$$name"); then echo "The tests of the pages drive $$found."; exit 0; fi; done; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "Install Chromium in this system's own way, or run this as root on Debian; TEST_CHROMIUM names another one." >&2; exit 1; fi; \
+	echo "Installing Chromium, about a quarter of a minute..."; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update && apt-get -qq install --no-install-recommends chromium >/dev/null
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
 	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)

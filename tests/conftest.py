@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import servers
 from hypothesis import settings
+from playwright.sync_api import Browser
 
+from tests import chromium, missing
 from tests.applications import House, migrate, opened
 
-IN_CI = servers.IN_CI
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Whatever configures the service: a developer's own settings must not decide what the tests show.
 OUR_SETTINGS = (
@@ -44,7 +45,7 @@ OUR_SETTINGS = (
 )
 SERVERS = pytest.StashKey[dict[str, servers.Server]]()
 
-settings.register_profile("house", deadline=None, max_examples=100, derandomize=IN_CI)
+settings.register_profile("house", deadline=None, max_examples=100, derandomize=servers.IN_CI)
 settings.load_profile("house")
 
 
@@ -109,14 +110,21 @@ def postgres_house(postgres_url) -> Iterator[House]:
         yield house
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium. It lasts one module: in its thread nobody else can run an event loop meanwhile."""
+    program = chromium.find()
+    if program is None:
+        missing.give_up(servers.CHROMIUM)
+    with chromium.running(program) as running:
+        yield running
+
+
 def _lent(config: pytest.Config, name: str) -> Iterator[str]:
     server = config.stash[SERVERS][name]
     url = server.url()
     if url is None:
-        sentence = f"{name} is missing: {servers.HOW_TO_START[name]}."
-        if IN_CI:
-            pytest.fail(sentence, pytrace=False)
-        pytest.skip(sentence)
+        missing.give_up(name)
     lend = {servers.POSTGRES: servers.fresh_database, servers.REDIS: servers.own_redis_database}[name]
     with lend(url) as lent:
         yield lent

