@@ -1,4 +1,4 @@
-"""The programs that delivering is measured against: each installs itself, exactly as locked, into a passing folder.
+"""The programs of others that ours is measured against: each installs itself, exactly as locked, in a passing folder.
 
 Knows how to start them and what they say; what they do is in the folders of their names, and Flask-Mail's loop beside.
 """
@@ -61,17 +61,9 @@ class Nodemailer:
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
-        node, npm = shutil.which("node"), shutil.which("npm")
-        if node is None or npm is None:
-            sys.exit(
-                "nodemailer is measured too, and there is no node or npm here: install Node.js 20 or newer with npm."
-            )
-        self._folder = self.place / "nodemailer"
-        shutil.copytree(_HERE / "nodemailer", self._folder, ignore=shutil.ignore_patterns("node_modules"))
-        figures.tell("installing nodemailer and Handlebars")
-        _install([npm, "ci", "--omit=optional", "--ignore-scripts"], self._folder)
-        self._command = [node, str(self._folder / "send.mjs")]
-        self.version = json.loads((self._folder / "node_modules/nodemailer/package.json").read_text())["version"]
+        node, folder = install_for_node("nodemailer", self.place)
+        self._command = [node, str(folder / "send.mjs")]
+        self.version = node_version(folder, "nodemailer")
 
     @property
     def name(self) -> str:
@@ -174,6 +166,23 @@ class FlaskMail:
         taken = server.ask("report")
         assert taken["messages"] == taken["ids"] == count, f"{count} were sent and the server saw {taken}"
         return Run(taken, json.loads(done.stdout)["cpu_seconds"])
+
+
+def install_for_node(name: str, place: Path) -> tuple[str, Path]:
+    """Node itself, and a copy of the folder of that name beside us with all that its lock names."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        sys.exit(f"{name} is measured too, and there is no node or npm here: install Node.js 20 or newer with npm.")
+    folder = place / name
+    shutil.copytree(_HERE / name, folder, ignore=shutil.ignore_patterns("node_modules"))
+    figures.tell(f"installing {name}")
+    _install([npm, "ci", "--omit=optional", "--ignore-scripts"], folder)
+    return node, folder
+
+
+def node_version(folder: Path, package: str) -> str:
+    """The version that was installed."""
+    return str(json.loads((folder / "node_modules" / package / "package.json").read_text())["version"])
 
 
 def wait_for(server: sink.Handle, count: int, started: Sequence[subprocess.Popen[str]]) -> None:

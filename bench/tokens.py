@@ -21,7 +21,6 @@ import processes
 import stage
 import token_rows
 from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session
 
 from email_service.kernel import orm
 from email_service.tokens import redemption
@@ -199,8 +198,8 @@ def _look(engine: Engine, number: int) -> float:
     live = number - number % token_rows.LIVE_EVERY
     presented = Presented(purpose=Purpose(token_rows.PURPOSE), token=token_rows.token("many", live))
     begun_at = time.perf_counter()
-    with Session(engine) as session:
-        redemption.find(session, presented)
+    with engine.connect() as connection:
+        redemption.find(connection, presented)
     return (time.perf_counter() - begun_at) * 1000
 
 

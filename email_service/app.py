@@ -114,7 +114,9 @@ def _flask_config(settings: Settings) -> dict[str, object]:
             "json_deserializer": orm.read_json,
             "connect_args": {} if settings.database_url.startswith("sqlite") else _POSTGRESQL_OPTIONS,
         },
-        "RATELIMIT_STORAGE_URI": settings.redis_url or extensions.COUNTS_IN_PROCESS,
+        "RATELIMIT_STORAGE_URI": f"{extensions.COUNTS_TOGETHER}{settings.redis_url}"
+        if settings.redis_url
+        else extensions.COUNTS_IN_PROCESS,
         "RATELIMIT_STORAGE_OPTIONS": _REDIS_OPTIONS if settings.redis_url else {},
         "MAIL_SERVER": settings.mail_server or "127.0.0.1",
         "MAIL_PORT": settings.mail_port,

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 import flask_smorest
+from flask import Flask
 from flask_limiter import Limiter
 from flask_mail import Mail
 from flask_migrate import Migrate
@@ -11,6 +12,7 @@ from marshmallow import Schema, fields
 
 from email_service.kernel.moving_window import ProcessStorage
 from email_service.kernel.orm import Base
+from email_service.kernel.shared_window import SharedStorage
 
 
 class FaultOut(Schema):
@@ -51,21 +53,21 @@ class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest has no types
 
 
 class CalledLimiter(Limiter):
-    """Flask-Limiter that looks at a request only where `web.limits` asks it to: there are no limits of whole views."""
+    """Flask-Limiter that looks at no request by itself: `web.limits` says what is counted, when and by which key."""
 
-    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
-        if not in_middleware:
-            super()._check_request_limit(callable_name, in_middleware)
+    def init_app(self, app: Flask) -> None:
+        """Have a strategy and a store, as the application's configuration says, and hang no hooks on its requests."""
+        # One that was here before is not hung up again.
+        app.extensions.setdefault("limiter", set()).add(self)
+        super().init_app(app)
 
 
 # Our models stand on a plain declarative base; Flask-SQLAlchemy keeps the engine and shows Flask-Migrate the tables.
 db = SQLAlchemy(metadata=Base.metadata)
 migrate = Migrate()
 mail = Mail()
-# Every limit names its own key; a key function is asked for all the same. A breach counts in all limits of a request.
-limiter = CalledLimiter(
-    key_func=lambda: "everybody", strategy="moving-window", in_memory_fallback_enabled=True, fail_on_first_breach=False
-)
+limiter = CalledLimiter(key_func=lambda: "everybody", strategy="moving-window")
 # Where each process counts for itself; importing the class is what makes the scheme known.
 COUNTS_IN_PROCESS = f"{ProcessStorage.STORAGE_SCHEME[0]}://"
+COUNTS_TOGETHER = SharedStorage.STORAGE_SCHEME[0].removesuffix("redis")  # before the URL of a Redis
 api = Api()

@@ -11,8 +11,10 @@ import servers
 from hypothesis import settings
 from playwright.sync_api import Browser
 
+from email_service.kernel import derivation
 from tests import chromium, missing
 from tests.applications import House, migrate, opened
+from tests.crowd import CHEAP_SCRYPT_COST, Crowd, gathered
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Whatever configures the service: a developer's own settings must not decide what the tests show.
@@ -43,6 +45,7 @@ OUR_SETTINGS = (
     "TOKEN_",
     "TRUSTED_",
 )
+FEWEST_AT_ONCE = 16  # of the 64 calls of a round, at the median; with fewer, a race proves little
 SERVERS = pytest.StashKey[dict[str, servers.Server]]()
 
 settings.register_profile("house", deadline=None, max_examples=100, derandomize=servers.IN_CI)
@@ -118,6 +121,26 @@ def browser() -> Iterator[Browser]:
         missing.give_up(servers.CHROMIUM)
     with chromium.running(program) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def _gathering(postgres_house) -> Iterator[Crowd]:
+    # For one module at a time: 64 connections are most of what a server of PostgreSQL has to give.
+    with gathered(postgres_house) as crowd:
+        yield crowd
+
+
+@pytest.fixture
+def crowd(_gathering, request, monkeypatch) -> Iterator[Crowd]:
+    """Sixty-four callers in two processes, whom no quota stops; a test in which they took turns fails."""
+    monkeypatch.setitem(derivation._SCRYPT, "n", CHEAP_SCRYPT_COST)
+    _gathering.begin()
+    yield _gathering
+    tally = _gathering.tally
+    print(f"\n{request.node.name}: {tally}")  # noqa: T201 - `make races` shows it
+    # Now and then a busy machine may leave one of the processes waiting for a whole round.
+    assert tally.overlapping >= 0.9 * tally.rounds > 0
+    assert tally.peak >= FEWEST_AT_ONCE
 
 
 def _lent(config: pytest.Config, name: str) -> Iterator[str]:

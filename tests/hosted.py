@@ -15,6 +15,7 @@ HOSTILE = "\"'><script>alert(1)</script>{{ 7*7 }}"
 VOID = {"meta", "input"}
 # A call and its status, for every page that there is.
 CALLS = [
+    ("GET", "/", {}, 200),
     ("GET", f"{VERIFICATION}?token=a", {}, 200),
     ("GET", f"{CHANGE}?token=a", {}, 200),
     ("GET", VERIFICATION, {}, 400),
@@ -68,9 +69,9 @@ def post(stranger: Stranger, path: str, fields: object, **headers: str):
     return stranger.request("POST", path, data=fields, headers=headers)
 
 
-def call_all(house: House) -> Iterator[TestResponse]:
+def call_all(house: House, **headers: str) -> Iterator[TestResponse]:
     """Every page, each asked for from a network of its own."""
     for number, (method, path, fields, status) in enumerate(CALLS):
-        response = Stranger(house, f"192.0.2.{number}").request(method, path, data=fields or None)
+        response = Stranger(house, f"192.0.2.{number}").request(method, path, data=fields or None, headers=headers)
         assert response.status_code == status, (method, path)
         yield response

@@ -10,7 +10,8 @@ import pytest
 import rules
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted(path for folder in ("email_service", "tests", "bench") for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("email_service", "examples", "tests", "bench")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 SERVICE = "email_service/messages/service.py"
 DOCSTRING = '"""Knows messages."""\n'
 SEVEN = "a, b, c, d, e, f, g"

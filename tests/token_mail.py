@@ -61,17 +61,17 @@ def secrets_of(house: House, token: Token) -> tuple[str | None, str | None]:
 def look(house: House, purpose: Purpose, token: str) -> Any:
     """The row of a token that could be redeemed now; raises what `redemption.find` raises."""
     with house.parts.glances() as session:
-        return redemption.find(session, by_link(purpose, token))
+        return redemption.find(session.connection(), by_link(purpose, token))
 
 
 def consume(house: House, presented: Presented, repeat_key: str | None = None) -> Any:
     """Redeem in two transactions, as the routes do; the row."""
     with house.sessions.begin() as session:
-        guess = redemption.count_guess(session, presented)
+        guess = redemption.count_guess(session.connection(), presented)
     evidence = redemption.weigh(house.parts.get(Deriver), presented, guess)
     office = redemption.consult(house.parts.glances, house.parts.get(Office), evidence)
     with house.sessions.begin() as session:
-        return redemption.redeem(session, office, evidence, SHOP, repeat_key)
+        return redemption.redeem_and_tell(session, office, evidence, SHOP, repeat_key).row
 
 
 def by_link(purpose: Purpose, token: str) -> Presented:

@@ -4,13 +4,15 @@ Looks accounts up and changes nothing.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from email_service.accounts.models import Account
 from email_service.kernel.addresses import address_key
+from email_service.kernel.orm import table_of
+from email_service.kernel.rows import ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,11 @@ class Registry(AtHand):
     def find_subject(self, session: Session, subject: str) -> Person | None:
         """The account with this id; it is neither changed nor erased before the transaction ends."""
         # Who issues a token for an account must not overlook that it is disabled or moved at the same moment.
-        return _person(session.scalar(select(Account).where(Account.subject == subject).with_for_update(read=True)))
+        return _person(ask(session.connection(), _BY_SUBJECT, {"wanted": subject}))
 
     def find_email(self, session: Session, email: str) -> Person | None:
         """The account with this address; capitals do not matter, tags do."""
-        return _person(session.scalar(select(Account).where(Account.email_key == address_key(email))))
+        return _person(ask(session.connection(), _BY_EMAIL, {"wanted": address_key(email)}))
 
 
 class Nobody(AtHand):
@@ -103,7 +105,7 @@ class Told(AtHand):
         return self.person
 
 
-def _person(account: Account | None) -> Person | None:
+def _person(account: Any | None) -> Person | None:
     if account is None:
         return None
     return Person(
@@ -114,3 +116,9 @@ def _person(account: Account | None) -> Person | None:
         email_verified=account.email_verified,
         is_disabled=account.is_disabled,
     )
+
+
+# Whoever refreshes a session is looked up, so these are built once.
+_ACCOUNTS = table_of(Account)
+_BY_SUBJECT = select(_ACCOUNTS).where(_ACCOUNTS.c.subject == bindparam("wanted")).with_for_update(read=True)
+_BY_EMAIL = select(_ACCOUNTS).where(_ACCOUNTS.c.email_key == bindparam("wanted"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -67,6 +67,17 @@ def put(session: Session, followers: Followers, subject: str, profile: Profile, 
         _refuse_taken(session, subject, profile)
     audit.record(session, actor, "account.added", subject)
     return session.get_one(Account, subject, populate_existing=True), True
+
+
+def confirm_address(session: Session, subject: str, email: str, actor: Actor) -> bool:
+    """Note that the account's person reads this address, as long as it is the account's own; whether that was news."""
+    is_meant = (Account.subject == subject, Account.email_key == address_key(email), Account.email_verified.is_(False))
+    statement = update(Account).where(*is_meant).values(email_verified=True, updated_at=clock.now())
+    noted = session.execute(statement.returning(Account.subject), execution_options={"synchronize_session": False})
+    if noted.first() is None:
+        return False
+    audit.record(session, actor, "account.changed", subject, reason="email_verified")
+    return True
 
 
 def erase(session: Session, followers: Followers, subject: str, actor: Actor) -> dict[str, int]:

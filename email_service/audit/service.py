@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import ColumnElement, FromClause, Insert, String, bindparam, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from email_service.audit.models import AuditEvent
@@ -22,6 +23,8 @@ class Actor:
     request_id: str | None = None
 
 
+_EVENTS = table_of(AuditEvent)
+_GIVEN = ("id", "actor", "client_id", "ip", "request_id", "occurred_at")
 OPERATOR = Actor(name="operator")
 WORKER = Actor(name="worker")
 
@@ -35,7 +38,26 @@ def record(session: Session, actor: Actor, name: str, subject: str, **data: Any)
 
 def row(actor: Actor, name: str, subject: str, **data: Any) -> NewRow:
     """The same as a row, to be inserted together with what it tells of."""
-    return table_of(AuditEvent), {"id": new_id(), **_fact(actor, name, subject, data)}
+    return _EVENTS, {"id": new_id(), **_fact(actor, name, subject, data)}
+
+
+def insertion(changed: FromClause, name: str, **data: ColumnElement[Any]) -> Insert:
+    """An insert of the fact that `name` was done to each `subject` of what a statement has just changed.
+
+    For statements that are built once, on PostgreSQL; their values are those of `told_by`, and `data` are columns.
+    """
+    told = [
+        func.jsonb_build_object(*(part for each, column in data.items() for part in (literal(each, String), column)))
+    ]
+    given = [bindparam(f"audit_{column}", type_=_EVENTS.c[column].type) for column in _GIVEN]
+    facts = select(literal(name, String), changed.c.subject, *told, *given)
+    return insert(_EVENTS).from_select(["name", "subject", "data", *_GIVEN], facts)
+
+
+def told_by(actor: Actor) -> dict[str, Any]:
+    """The values of a statement with one `insertion` in it, of one row."""
+    row = {"id": new_id(), **_fact(actor, "", "", {})}
+    return {f"audit_{column}": row[column] for column in _GIVEN}
 
 
 def _fact(actor: Actor, name: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, FromClause, and_, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, and_, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from email_service.clients.models import PUBLIC_CLIENT_ID, ApiKey, Client
 from email_service.kernel import clock, crypto
 from email_service.kernel.errors import ConflictError, InvalidInputError, NotFoundError, UnauthenticatedError
-from email_service.kernel.orm import table_of
+from email_service.kernel.orm import TZDateTime, table_of
+from email_service.kernel.rows import ask
 from email_service.settings import values
 
 SCOPES = (
@@ -139,10 +140,9 @@ def authenticate(session: Session, presented: str) -> Caller:
     return Caller(key.id, key.client_id, key.name, frozenset(key.scopes), key.rate_limit)
 
 
-def is_live(session: Session, key_id: UUID) -> bool:
+def is_live(connection: Connection, key_id: UUID) -> bool:
     """Whether the key, whose secret was compared before, still opens anything."""
-    live = select(_KEYS.c.id).select_from(live_keys()).where(_KEYS.c.id == key_id, still_live(clock.now()))
-    return session.execute(live).first() is not None
+    return ask(connection, _LIVE, {"key_id": key_id, "live_at": clock.now()}) is not None
 
 
 def live_keys() -> FromClause:
@@ -154,6 +154,13 @@ def still_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """What holds of a key of `live_keys` that opens something at this time."""
     is_in_time = or_(_KEYS.c.expires_at.is_(None), _KEYS.c.expires_at > now)
     return and_(_KEYS.c.revoked_at.is_(None), _CLIENTS.c.revoked_at.is_(None), is_in_time)
+
+
+_LIVE = (
+    select(_KEYS.c.id)
+    .select_from(live_keys())
+    .where(_KEYS.c.id == bindparam("key_id"), still_live(bindparam("live_at", type_=TZDateTime)))
+)
 
 
 def _add_key(session: Session, client: Client) -> str:

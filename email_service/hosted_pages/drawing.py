@@ -12,6 +12,7 @@ from typing import Any
 from flask import Response, request, url_for
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from werkzeug.http import parse_accept_header
 
 from email_service.hosted_pages import wording
 
@@ -40,14 +41,22 @@ class Pages:
 
     def draw(self, name: str, status: int = HTTPStatus.OK, **shown: Any) -> Response:
         """The page with the template `name`; `about`, if given, names the words it has besides."""
-        locale = request.accept_languages.best_match(self._words, wording.BASE_LOCALE) or wording.BASE_LOCALE
+        locale = wording.choose(_wanted_languages(), self._words)
         words = self._words[locale]
         content = self._environment.get_template(f"{name}.html").render(
             **{"error": None, "fields": {}, **shown}, locale=locale, words=words[name], shared=words["shared"]
         )
         response = Response(content, status, content_type="text/html; charset=utf-8")
         response.headers["Content-Security-Policy"] = self._policy
+        response.content_language.add(locale)
+        response.vary.add("Accept-Language")
         return response
+
+
+def _wanted_languages() -> list[str]:
+    """What the reader's browser asks for, best first; `*` and what it refuses are no wish."""
+    ranges = parse_accept_header(request.headers.get("Accept-Language"))
+    return [language for language, quality in ranges if quality > 0 and language != "*"]
 
 
 def _policy(style: str) -> str:

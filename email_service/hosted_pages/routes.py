@@ -18,11 +18,11 @@ from email_service.kernel.errors import (
     TokenInvalidError,
     TokenUsedError,
 )
-from email_service.tokens import public_schemas, redemption, requests, schemas
+from email_service.settings import Settings
+from email_service.tokens import public_schemas, redeeming, requests, schemas
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import Presented
 from email_service.tokens.requests import Wish
-from email_service.tokens.service import Office
 from email_service.web import context, limits, public_limits
 
 _PREFIX = "/pages"
@@ -31,7 +31,7 @@ _CONFIRMED = (_VERIFICATION, Purpose.EMAIL_CHANGE)
 _MINUTE_SECONDS = 60
 _REFUSALS = (InvalidInputError, TokenExpiredError, TokenInvalidError, TokenUsedError)
 
-blueprint = Blueprint("hosted_pages", __name__, url_prefix=_PREFIX)
+blueprint = Blueprint("hosted_pages", __name__)
 
 
 def path_of(purpose: Purpose) -> str:
@@ -47,7 +47,13 @@ def _one_of(*purposes: Purpose) -> str:
     return f"any({', '.join(repr(_slug(purpose)) for purpose in purposes)})"
 
 
-@blueprint.get(f"/<{_one_of(*_CONFIRMED)}:slug>")
+@blueprint.get("/")
+def show_start() -> Response:
+    """Where the product's name in a mail leads as long as there is no front end."""
+    return _pages().draw("start", has_front_end=context.part(Settings).frontend_url is not None)
+
+
+@blueprint.get(f"{_PREFIX}/<{_one_of(*_CONFIRMED)}:slug>")
 def show_button(slug: str) -> Response:
     """The button that redeems the link's token; nobody looks at the token before it is pressed."""
     purpose = _purpose(slug)
@@ -58,7 +64,7 @@ def show_button(slug: str) -> Response:
     return _pages().draw("confirm", about=slug, token=presented.token)
 
 
-@blueprint.post(f"/<{_one_of(*_CONFIRMED)}:slug>")
+@blueprint.post(f"{_PREFIX}/<{_one_of(*_CONFIRMED)}:slug>")
 def confirm(slug: str) -> Response:
     """Redeem the token of the form."""
     purpose, fields = _purpose(slug), forms.read()
@@ -69,20 +75,20 @@ def confirm(slug: str) -> Response:
     return _pages().draw("confirmed", about=slug)
 
 
-@blueprint.get(f"/<{_one_of(*(each for each in Purpose if each not in _CONFIRMED))}:slug>")
+@blueprint.get(f"{_PREFIX}/<{_one_of(*(each for each in Purpose if each not in _CONFIRMED))}:slug>")
 def name_the_product(slug: str) -> Response:
     """What only the product can redeem is left alone; the page says what its operator has to set."""
     del slug
     return _pages().draw("product")
 
 
-@blueprint.get(f"/{_slug(_VERIFICATION)}/code")
+@blueprint.get(f"{_PREFIX}/{_slug(_VERIFICATION)}/code")
 def show_code() -> Response:
     """The form for a code and the address that it was mailed to."""
     return _pages().draw("code")
 
 
-@blueprint.post(f"/{_slug(_VERIFICATION)}/code")
+@blueprint.post(f"{_PREFIX}/{_slug(_VERIFICATION)}/code")
 def confirm_code() -> Response:
     """Redeem the code of the form."""
     fields = forms.read()
@@ -94,13 +100,13 @@ def confirm_code() -> Response:
     return _pages().draw("confirmed", about=_slug(_VERIFICATION))
 
 
-@blueprint.get(f"/{_slug(_VERIFICATION)}/mail")
+@blueprint.get(f"{_PREFIX}/{_slug(_VERIFICATION)}/mail")
 def show_wish() -> Response:
     """The form that asks for another mail."""
     return _pages().draw("mail")
 
 
-@blueprint.post(f"/{_slug(_VERIFICATION)}/mail")
+@blueprint.post(f"{_PREFIX}/{_slug(_VERIFICATION)}/mail")
 def ask() -> Response:
     """Write down that somebody asks for a mail, as `POST /public/v1/tokens` does, and say the same to everybody."""
     fields = forms.read()
@@ -128,8 +134,7 @@ def draw_problem(response: Response) -> Response:
     seconds = int(response.headers.get("Retry-After", "0"))
     page = _pages().draw("problem", reason=reason, minutes=str(-(-seconds // _MINUTE_SECONDS)))
     response.set_data(page.get_data())
-    response.content_type = page.content_type
-    response.headers["Content-Security-Policy"] = page.headers["Content-Security-Policy"]
+    response.headers.update(page.headers)
     return response
 
 
@@ -154,19 +159,14 @@ def _entry(error: ServiceError) -> str:
 
 
 def _redeem(presented: Presented) -> None:
-    office = context.part(Office)
     with public_limits.failures_counted():
-        with context.transaction() as session:
-            guess = redemption.count_guess(session, presented)
-        evidence = redemption.weigh(office.deriver, presented, guess)
-        office = redemption.consult(context.parts().glances, office, evidence)
-        with context.transaction() as session:
-            redemption.redeem(session, office, evidence, callers.stranger())
+        redeeming.redeem(presented, callers.stranger())
 
 
 def _record(email: str) -> None:
     actor = callers.stranger()
     wish = Wish(purpose=_VERIFICATION, email=email, locale=None, ip=actor.ip, request_id=actor.request_id or "")
     write = requests.record if public_limits.take_place(email, {}) else requests.note_limited
-    with context.transaction() as session:
-        write(session, wish)
+    with context.single_write() as connection:
+        write(connection, wish)
+    context.parts().wake({requests.LANE})

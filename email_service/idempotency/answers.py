@@ -34,10 +34,14 @@ def scope_of(key: str | None) -> Scope | None:
     return None if key is None else Scope(auth.caller().client_id, request.endpoint or "", key, request.get_json())
 
 
-def respond(answer: Any, status: HTTPStatus, *, is_replayed: bool) -> Response:
+def respond(answer: Any, status: HTTPStatus, *, is_replayed: bool = False) -> Response:
     """The answer as JSON, marked if it was given before."""
     response: Response = jsonify(answer)
     response.status_code = status
-    if is_replayed:
-        response.headers["Idempotent-Replayed"] = "true"
+    return mark(response) if is_replayed else response
+
+
+def mark(response: Response) -> Response:
+    """The same answer, marked as one that was given before."""
+    response.headers["Idempotent-Replayed"] = "true"
     return response

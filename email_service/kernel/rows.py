@@ -9,12 +9,13 @@ from itertools import groupby
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Dialect, Row, Select, Table, bindparam, insert
+from sqlalchemy import Connection, CursorResult, Dialect, Row, Select, Table, UpdateBase, bindparam, insert
 from sqlalchemy.exc import IntegrityError
 
 from email_service.kernel.orm import is_autocommitting
 
 NewRow = tuple[Table, Mapping[str, Any]]
+Statement = Select[Any] | UpdateBase
 _Shape = tuple[tuple[Table, tuple[str, ...]], ...]
 _Binder = tuple[str, Callable[[Any], Any] | None]
 _SHAPES = 64
@@ -59,16 +60,21 @@ def insert_many(connection: Connection, rows: Mapping[Table, Sequence[Mapping[st
     connection.exec_driver_sql(text, told)
 
 
-def ask(connection: Connection, question: Select[Any], values: Mapping[str, Any]) -> Row[Any] | None:
-    """The one row that a statement with these parameters finds, or None.
+def ask(connection: Connection, question: Statement, values: Mapping[str, Any]) -> Row[Any] | None:
+    """The one row that a statement with these parameters finds or returns, or None; see `run`."""
+    return run(connection, question, values).one_or_none()
 
-    On PostgreSQL the statement's text is made once, and the driver's own types are the answer: a hot statement then
-    costs half. `question` has to be one object for the life of the process.
+
+def run(connection: Connection, statement: Statement, values: Mapping[str, Any]) -> CursorResult[Any]:
+    """What a statement with these parameters comes to.
+
+    On PostgreSQL its text is made once, and the driver's own types are the answer: a hot statement then costs half.
+    `statement` has to be one object for the life of the process.
     """
     if connection.dialect.name == "postgresql":
-        text, parameters = _text(connection.dialect, question)
-        return connection.exec_driver_sql(text, {**parameters, **values}).one_or_none()
-    return connection.execute(question, values).one_or_none()
+        text, parameters = _text(connection.dialect, statement)
+        return connection.exec_driver_sql(text, {**parameters, **values})
+    return connection.execute(statement, values)
 
 
 @lru_cache(_SHAPES)
@@ -102,9 +108,9 @@ def _bound(binders: Sequence[_Binder], rows: Sequence[NewRow]) -> Iterator[tuple
 
 
 @lru_cache(_SHAPES)
-def _text(dialect: Dialect, question: Select[Any]) -> tuple[str, Mapping[str, Any]]:
+def _text(dialect: Dialect, statement: Statement) -> tuple[str, Mapping[str, Any]]:
     """The statement's text, and the parameters that stand in it already."""
-    compiled = question.compile(dialect=dialect)
+    compiled = statement.compile(dialect=dialect)
     return str(compiled), compiled.params
 
 

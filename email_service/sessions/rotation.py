@@ -7,7 +7,7 @@ was seen. Any other token that was replaced is in the wrong hands, or its child 
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, select, update
+from sqlalchemy import BindParameter, Uuid, bindparam, select, update
 from sqlalchemy.orm import Session, aliased
 
 from email_service.audit import service as audit
@@ -21,8 +21,8 @@ from email_service.kernel.errors import (
     TokenInvalidError,
     TokenUsedError,
 )
-from email_service.kernel.orm import database_now, table_of
-from email_service.kernel.rows import ask
+from email_service.kernel.orm import TZDateTime, database_now, table_of
+from email_service.kernel.rows import ask, run
 from email_service.sessions import service
 from email_service.sessions.models import RefreshToken, RevokeReason, UserSession
 from email_service.sessions.service import Desk, Pair
@@ -55,8 +55,8 @@ _TAKE = (
 )
 _MOVE_ON = (
     update(_SESSIONS)
-    .where(_SESSIONS.c.id == bindparam("family_id"))
-    .values(last_used_at=bindparam("now"), idle_expires_at=bindparam("idle_until"))
+    .where(_SESSIONS.c.id == bindparam("family_id", type_=Uuid))
+    .values(last_used_at=bindparam("now", type_=TZDateTime), idle_expires_at=bindparam("idle_until", type_=TZDateTime))
 )
 
 
@@ -110,14 +110,14 @@ def _lock_live(session: Session, token_hash: bytes) -> Any:
 
 def _take(session: Session, token_hash: bytes) -> Any | None:
     """One conditional update: of any number at the same time, one gets the row (T26)."""
-    return session.connection().execute(_TAKE, {"presented": token_hash}).first()
+    return ask(session.connection(), _TAKE, {"presented": token_hash})
 
 
 def _replace(session: Session, desk: Desk, family: Any, taken: Any) -> Pair:
     now: datetime = taken.used_at
     nonce = service.add_token(session, desk, family.id, taken.id, now)
     idle_until = now + timedelta(seconds=desk.lifetimes.idle_seconds)
-    session.connection().execute(_MOVE_ON, {"family_id": family.id, "now": now, "idle_until": idle_until})
+    run(session.connection(), _MOVE_ON, {"family_id": family.id, "now": now, "idle_until": idle_until})
     return service.tell(desk, family, nonce, now)
 
 

@@ -3,13 +3,15 @@
 from http import HTTPStatus
 from typing import Any
 
+from flask import after_this_request
 from flask_smorest import Blueprint
 
 from email_service.audit import callers
+from email_service.idempotency import answers
 from email_service.messages.schemas import IdempotencyHeaderIn
 from email_service.settings import Settings
 from email_service.signing.service import Signer
-from email_service.tokens import public_schemas, redemption, requests, schemas
+from email_service.tokens import public_schemas, redeeming, redemption, requests, schemas
 from email_service.tokens.purposes import Purpose
 from email_service.tokens.redemption import Presented
 from email_service.tokens.requests import Wish
@@ -36,8 +38,9 @@ def ask(wanted: dict[str, Any]) -> dict[str, Any]:
     promise = public_schemas.promise(context.part(Office).terms[purpose].ttl_seconds)
     has_place = public_limits.take_place(wish.email, {**promise, "rate_limited": True})
     write = requests.record if has_place else requests.note_limited
-    with context.transaction() as session:
-        write(session, wish)
+    with context.single_write() as connection:
+        write(connection, wish)
+    context.parts().wake({requests.LANE})
     return promise
 
 
@@ -48,8 +51,8 @@ def ask(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.alt_response(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS")
 def verify(presented: Presented) -> Any:
     """Look at a token without redeeming it"""
-    with public_limits.failures_counted(), context.glance() as session:
-        return redemption.find(session, presented)
+    with public_limits.failures_counted(), context.look() as connection:
+        return redemption.find(connection, presented)
 
 
 @blueprint.post("/consume")
@@ -63,13 +66,10 @@ def consume(presented: Presented, headers: dict[str, Any]) -> dict[str, Any]:
 
     Whoever sends a token again with the same Idempotency-Key within ten minutes gets the answer again.
     """
-    signer, settings, office = context.part(Signer), context.part(Settings), context.part(Office)
+    signer, settings = context.part(Signer), context.part(Settings)
     with public_limits.failures_counted():
         signer.prepare()
-        with context.transaction() as session:
-            guess = redemption.count_guess(session, presented)
-        evidence = redemption.weigh(office.deriver, presented, guess)
-        office = redemption.consult(context.parts().glances, office, evidence)
-        with context.transaction() as session:
-            row = redemption.redeem(session, office, evidence, callers.stranger(), headers["key"])
-            return public_schemas.tell_redeemed(row, settings.token_audience or settings.token_issuer, signer.sign)
+        redeemed = redeeming.redeem(presented, callers.stranger(), headers["key"])
+    if redeemed.is_repeated:
+        after_this_request(answers.mark)
+    return public_schemas.tell_redeemed(redeemed.row, settings.token_audience or settings.token_issuer, signer.sign)

@@ -1,26 +1,28 @@
-"""Look at a token, and redeem it exactly once. Flushes, never commits; knows no HTTP and issues nothing.
+"""Look at a token, and redeem it exactly once. Never commits; knows no HTTP and issues nothing.
 
 A code is short, so every guess at one is counted, and committed, before it is compared (T4): `count_guess`, `weigh` and
 `redeem` are three steps of one redemption, and a token passes through them too.
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, false, select, update
+from sqlalchemy import Connection, LargeBinary, Select, String, Table, bindparam, select, update
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from email_service.accounts import service as accounts
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.kernel import crypto
 from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import SealBrokenError, TokenExpiredError, TokenInvalidError, TokenUsedError
-from email_service.kernel.orm import database_now
-from email_service.kernel.rows import insert_together
+from email_service.kernel.orm import database_now, table_of
+from email_service.kernel.rows import ask, insert_together
 from email_service.tokens import notices
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
@@ -29,18 +31,11 @@ from email_service.tokens.service import Office, is_live
 MAX_CODE_TRIES = 5
 REPEATABLE_FOR = timedelta(minutes=10)
 
-_UNSYNCHRONISED = {"synchronize_session": False}
-_TOLD = (
-    Token.id,
-    Token.purpose,
-    Token.subject,
-    Token.email,
-    Token.context,
-    Token.client_id,
-    Token.issued_at,
-    Token.expires_at,
-)
+# Redeeming one of these means more than its token: somebody hears of it, or an account's address is proven.
+FOLLOWED = notices.PURPOSES | {Purpose.EMAIL_VERIFICATION}
+
 _WRONG_CODE = "The code is wrong, has expired, was used or was tried too often. Ask for a new one."
+_CONSUMED = "token.consumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +43,9 @@ class Presented:
     """What somebody shows: a token, or a code with the address that it was mailed to."""
 
     purpose: Purpose
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     email: str | None = None
-    code: str | None = None
+    code: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +64,38 @@ class Evidence:
     presented: Presented
     token_id: UUID | None = None  # whose code it is; None: nobody's, or a token was presented
 
-    def identifies(self) -> ColumnElement[bool]:
-        """What holds of the one token that is meant."""
-        if self.presented.token is not None:
-            return Token.token_hash == crypto.hash_secret(self.presented.token)
-        return Token.id == self.token_id if self.token_id else false()
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of the statements about the one token that is meant."""
+        token = self.presented.token
+        identity = self.token_id if token is None else crypto.hash_secret(token)
+        return {"identity": identity, "wanted_purpose": self.presented.purpose}
+
+    @property
+    def statements(self) -> "_Statements":
+        """The statements about it."""
+        return _BY_ID if self.presented.token is None else _BY_HASH
 
 
-def find(session: Session, presented: Presented) -> Any:
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A token that was redeemed: now, or a moment ago by the same request."""
+
+    row: Any
+    is_repeated: bool = False
+
+
+def find(connection: Connection, presented: Presented) -> Any:
     """The row of a token that could be redeemed now; TokenInvalidError, TokenExpiredError or TokenUsedError else."""
-    return _judge(_look(session, Evidence(presented)))
+    return _judge(_look(connection, Evidence(presented)))
 
 
-def count_guess(session: Session, presented: Presented) -> Guess | None:
+def count_guess(connection: Connection, presented: Presented) -> Guess | None:
     """Count this guess at the live code of the address; None when there is no such code, or a token is presented."""
     if presented.email is None:
         return None
-    could_be_meant = (
-        Token.email_key == address_key(presented.email),
-        Token.purpose == presented.purpose,
-        is_live(),
-        Token.code_hash.is_not(None),
-        Token.expires_at > database_now(),
-    )
-    # Several subjects may have been mailed at one address. The newest mail is meant, and no older one adds its tries.
-    newest = select(Token.id).where(*could_be_meant).order_by(Token.id.desc()).limit(1).scalar_subquery()
-    row = session.execute(
-        update(Token)
-        .where(Token.id == newest, *could_be_meant, Token.code_try_count < MAX_CODE_TRIES)
-        .values(code_try_count=Token.code_try_count + 1)
-        .returning(Token.id, Token.nonce, Token.code_hash),
-        execution_options=_UNSYNCHRONISED,
-    ).first()
+    values = {"wanted_key": address_key(presented.email), "wanted_purpose": presented.purpose}
+    row = ask(connection, _COUNT_GUESS, values)
     return Guess(row.id, row.nonce, row.code_hash or b"") if row else None
 
 
@@ -123,65 +118,69 @@ def consult(glances: sessionmaker[Session], office: Office, evidence: Evidence) 
     return office.ask(subject=subject)
 
 
-def redeem(session: Session, office: Office, evidence: Evidence, actor: Actor, repeat_key: str | None = None) -> Any:
-    """The row of the token, which from now on nobody can redeem; raises what `find` raises.
+def redeem(connection: Connection, evidence: Evidence, actor: Actor, repeat_key: str | None = None) -> Redeemed:
+    """Redeem the token, which from now on nobody else can; raises what `find` raises.
 
-    Whoever has to hear of it gets a notice in the same transaction; the office is what `consult` made of it. Who
-    redeemed it under the same `repeat_key` within the last ten minutes gets the same row again, so that an answer that
-    was lost on the way burns no link.
+    Who redeemed it under the same `repeat_key` within the last ten minutes gets the same row again, so that an answer
+    that was lost on the way burns no link. What writes is one statement on PostgreSQL, which needs no transaction.
     """
     key_hash = crypto.hash_secret(repeat_key) if repeat_key else None
-    # Before the token: whoever changes an account locks it first and its tokens afterwards.
-    subject = _find_reader(session, evidence)
-    reader = office.directory.find_subject(session, subject) if subject else None
-    if row := _take(session, evidence, key_hash):
-        fact = audit.row(actor, "token.consumed", row.subject, purpose=row.purpose, id=str(row.id))
-        insert_together(session.connection(), [fact])
-        if reader is not None:
-            notices.tell_of_new_address(session, office.intake, reader, row, actor)
-        return row
+    if row := _take(connection, evidence, actor, key_hash):
+        return Redeemed(row)
     if evidence.presented.token is None:
         raise TokenInvalidError(_WRONG_CODE)
-    found = _look(session, evidence)
+    found = _look(connection, evidence)
     if found is not None and found.is_repeatable and key_hash is not None and found.consumed_by == key_hash:
-        return found
+        return Redeemed(found, is_repeated=True)
     _judge(found)
     raise TokenUsedError  # somebody was faster, between the two statements
+
+
+def redeem_and_tell(
+    session: Session, office: Office, evidence: Evidence, actor: Actor, repeat_key: str | None = None
+) -> Redeemed:
+    """The same; in the same transaction whoever has to hear of it gets a notice, and the account a proven address.
+
+    `consult` made the office. A token that cannot be redeemed after all raises, which undoes what was noted before it.
+    """
+    # Before the token: whoever changes an account locks it first and its tokens afterwards.
+    if evidence.presented.purpose is Purpose.EMAIL_VERIFICATION and (token := _find_redeemable(session, evidence)):
+        accounts.confirm_address(session, token.subject, token.email, actor)
+    subject = _find_reader(session, evidence)
+    reader = office.directory.find_subject(session, subject) if subject else None
+    redeemed = redeem(session.connection(), evidence, actor, repeat_key)
+    if reader is not None and not redeemed.is_repeated:
+        notices.tell_of_new_address(session, office.intake, reader, redeemed.row, actor)
+    return redeemed
 
 
 def _find_reader(session: Session, evidence: Evidence) -> str | None:
     """Whom a notice may go to when this token is redeemed; most tokens are asked nothing."""
     if evidence.presented.purpose not in notices.PURPOSES:
         return None
-    could_be_redeemed = (evidence.identifies(), Token.purpose == evidence.presented.purpose, is_live())
-    subject: str | None = session.scalar(select(Token.subject).where(*could_be_redeemed))
-    return subject
+    found = _find_redeemable(session, evidence)
+    return None if found is None else found.subject
 
 
-def _take(session: Session, evidence: Evidence, key_hash: bytes | None) -> Any | None:
+def _find_redeemable(session: Session, evidence: Evidence) -> Any | None:
+    found = _look(session.connection(), evidence)
+    is_redeemable = found is not None and found.consumed_at is None and found.revoked_at is None
+    return found if is_redeemable else None
+
+
+def _take(connection: Connection, evidence: Evidence, actor: Actor, key_hash: bytes | None) -> Any | None:
     """One conditional update: of any number at the same time, one gets the row (T6)."""
-    return session.execute(
-        update(Token)
-        .where(
-            evidence.identifies(),
-            Token.purpose == evidence.presented.purpose,
-            is_live(),
-            Token.expires_at > database_now(),
-        )
-        .values(consumed_at=database_now(), consumed_by=key_hash)
-        .returning(*_TOLD),
-        execution_options=_UNSYNCHRONISED,
-    ).first()
+    values = {**evidence.values, "redeemer": key_hash}
+    if connection.dialect.name == "postgresql":
+        return ask(connection, evidence.statements.take_and_note, {**values, **audit.told_by(actor)})
+    row = ask(connection, evidence.statements.take, values)
+    if row is not None:
+        insert_together(connection, [audit.row(actor, _CONSUMED, row.subject, purpose=row.purpose, id=str(row.id))])
+    return row
 
 
-def _look(session: Session, evidence: Evidence) -> Any | None:
-    is_over = (Token.expires_at <= database_now()).label("is_over")
-    is_repeatable = (Token.consumed_at > database_now(-REPEATABLE_FOR)).label("is_repeatable")
-    return session.execute(
-        select(*_TOLD, Token.consumed_at, Token.consumed_by, Token.revoked_at, is_over, is_repeatable).where(
-            evidence.identifies(), Token.purpose == evidence.presented.purpose
-        )
-    ).first()
+def _look(connection: Connection, evidence: Evidence) -> Any | None:
+    return ask(connection, evidence.statements.look, evidence.values)
 
 
 def _judge(row: Any | None) -> Any:
@@ -192,3 +191,59 @@ def _judge(row: Any | None) -> Any:
     if row.is_over:
         raise TokenExpiredError
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """What is asked about one token, each built once."""
+
+    look: Select[Any]
+    take: ReturningUpdate[Any]
+    take_and_note: Select[Any]  # the same with its audit event, where the database does both at once
+
+
+def _build_statements(identity: str) -> _Statements:
+    """The statements that find a token by this column."""
+    tokens = table_of(Token)
+    told = [tokens.c[name] for name in ("id", "purpose", "subject", "email", "context", "client_id")]
+    told += [tokens.c.issued_at, tokens.c.expires_at]
+    is_meant = (tokens.c[identity] == bindparam("identity"), tokens.c.purpose == bindparam("wanted_purpose"))
+    look = select(
+        *told,
+        tokens.c.consumed_at,
+        tokens.c.consumed_by,
+        tokens.c.revoked_at,
+        (tokens.c.expires_at <= database_now()).label("is_over"),
+        (tokens.c.consumed_at > database_now(-REPEATABLE_FOR)).label("is_repeatable"),
+    ).where(*is_meant)
+    take = (
+        update(tokens)
+        .where(*is_meant, is_live(), tokens.c.expires_at > database_now())
+        .values(consumed_at=database_now(), consumed_by=bindparam("redeemer", type_=LargeBinary))
+        .returning(*told)
+    )
+    taken = take.cte("taken")
+    noted = audit.insertion(taken, _CONSUMED, purpose=taken.c.purpose, id=taken.c.id).cte("noted")
+    return _Statements(look, take, select(taken).add_cte(noted))
+
+
+def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
+    could_be_meant = (
+        tokens.c.email_key == bindparam("wanted_key", type_=String),
+        tokens.c.purpose == bindparam("wanted_purpose", type_=String),
+        is_live(),
+        tokens.c.code_hash.is_not(None),
+        tokens.c.expires_at > database_now(),
+    )
+    # Several subjects may have been mailed at one address. The newest mail is meant, and no older one adds its tries.
+    newest = select(tokens.c.id).where(*could_be_meant).order_by(tokens.c.id.desc()).limit(1).scalar_subquery()
+    return (
+        update(tokens)
+        .where(tokens.c.id == newest, *could_be_meant, tokens.c.code_try_count < MAX_CODE_TRIES)
+        .values(code_try_count=tokens.c.code_try_count + 1)
+        .returning(tokens.c.id, tokens.c.nonce, tokens.c.code_hash)
+    )
+
+
+_BY_HASH, _BY_ID = _build_statements("token_hash"), _build_statements("id")
+_COUNT_GUESS = _count_guess(table_of(Token))

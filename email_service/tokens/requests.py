@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -21,7 +21,8 @@ from email_service.clients.models import PUBLIC_CLIENT_ID
 from email_service.kernel import clock
 from email_service.kernel.errors import UnavailableError
 from email_service.kernel.lanes import LANES
-from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
+from email_service.kernel.orm import database_now, new_id, table_of
+from email_service.kernel.rows import insert_together, run
 from email_service.tokens import service
 from email_service.tokens.models import TokenRequest
 from email_service.tokens.purposes import Purpose
@@ -32,7 +33,11 @@ MAX_TRIES = 8
 LEASE_SECONDS = 60.0  # many times what a directory may take
 _ROUND_SECONDS = 5.0  # after which the lane's mail has its turn
 _LONGEST_PAUSE_SECONDS = 300
-_RECORD = insert(table_of(TokenRequest)).values(due_at=database_now())  # built once: strangers ask often
+_GIVEN = ("id", "purpose", "email", "locale", "ip", "request_id", "requested_at", "try_count")
+_RECORD = insert(table_of(TokenRequest)).values(  # built once: strangers ask often
+    due_at=database_now(),
+    **{name: bindparam(f"given_{name}", type_=table_of(TokenRequest).c[name].type) for name in _GIVEN},
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -48,8 +53,8 @@ class Wish:
     request_id: str
 
 
-def record(session: Session, wish: Wish) -> None:
-    """Write the request down: one row, whoever the address belongs to."""
+def record(connection: Connection, wish: Wish) -> None:
+    """Write the request down: one row, whoever the address belongs to. When it is committed, LANE has to be woken."""
     row = {
         "id": new_id(),
         "purpose": wish.purpose,
@@ -60,13 +65,13 @@ def record(session: Session, wish: Wish) -> None:
         "requested_at": clock.now(),
         "try_count": 0,
     }
-    session.connection().execute(_RECORD, row)
-    wake_after_commit(session, LANE)
+    run(connection, _RECORD, {f"given_{name}": value for name, value in row.items()})
 
 
-def note_limited(session: Session, wish: Wish) -> None:
+def note_limited(connection: Connection, wish: Wish) -> None:
     """Write down that there were too many requests for this address, and nothing else."""
-    audit.record(session, _actor(wish), "token.request_limited", wish.email, purpose=wish.purpose)
+    fact = audit.row(_actor(wish), "token.request_limited", wish.email, purpose=wish.purpose)
+    insert_together(connection, [fact])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from email_service.audit import callers
 from email_service.idempotency import answers
 from email_service.messages.schemas import IdempotencyHeaderIn
-from email_service.tokens import redemption, schemas, service
+from email_service.tokens import redeeming, redemption, schemas, service
 from email_service.tokens.redemption import Presented
 from email_service.tokens.service import Office, Order
 from email_service.web import auth, context
@@ -49,8 +49,8 @@ def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
 @blueprint.response(HTTPStatus.OK, schemas.TokenOut)
 def verify(presented: Presented) -> Any:
     """Look at a token without redeeming it"""
-    with context.glance() as session:
-        return redemption.find(session, presented)
+    with context.look() as connection:
+        return redemption.find(connection, presented)
 
 
 @blueprint.post("/consume")
@@ -60,14 +60,14 @@ def verify(presented: Presented) -> Any:
 @blueprint.response(HTTPStatus.OK, schemas.RedeemedOut)
 def consume(presented: Presented, headers: dict[str, Any]) -> Response:
     """Redeem a token or a code exactly once"""
-    with context.transaction() as session:
-        guess = redemption.count_guess(session, presented)
-    evidence = redemption.weigh(context.part(Office).deriver, presented, guess)
-    office, actor = redemption.consult(context.parts().glances, context.part(Office), evidence), callers.present()
+    actor = callers.present()
+    if headers["key"] is None:
+        return answers.respond(schemas.tell_redeemed(redeeming.redeem(presented, actor).row), HTTPStatus.OK)
+    evidence, office = redeeming.weigh(presented)
     return answers.answer_once(
         headers["key"],
         HTTPStatus.OK,
-        lambda session: schemas.tell_redeemed(redemption.redeem(session, office, evidence, actor)),
+        lambda session: schemas.tell_redeemed(redemption.redeem_and_tell(session, office, evidence, actor).row),
     )
 
 

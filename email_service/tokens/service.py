@@ -22,7 +22,7 @@ from email_service.kernel import crypto
 from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver, code_place, token_place
 from email_service.kernel.errors import AccountDisabledError, AccountUnknownError, InvalidInputError, NotFoundError
-from email_service.kernel.orm import database_now, new_id
+from email_service.kernel.orm import database_now, new_id, table_of
 from email_service.messages import life
 from email_service.messages import service as messages
 from email_service.messages.service import Intake
@@ -125,7 +125,8 @@ def erase(session: Session, account: Account) -> int:
 
 def is_live() -> ColumnElement[bool]:
     """What holds of a token that nobody redeemed or replaced; it may have expired."""
-    return and_(Token.consumed_at.is_(None), Token.revoked_at.is_(None))
+    tokens = table_of(Token).c
+    return and_(tokens.consumed_at.is_(None), tokens.revoked_at.is_(None))
 
 
 def secret_of(session: Session, office: Office, token_id: UUID) -> dict[str, str]:

@@ -71,10 +71,11 @@ def _admit() -> None:
     # The key first, then the quota, then the body: a stranger cannot make us parse anything.
     scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
     presented = presented.strip() if scheme.lower() == "bearer" else ""
-    view = current_app.view_functions[request.endpoint or ""]
-    known = context.parts().keyring.recall(presented) if hasattr(view, _CHECKS_KEY_ITSELF) else None
+    known = context.parts().keyring.recall(presented)
     g.is_key_live, g.presented_key = known is None, presented
     g.caller = known or _authenticate(presented)
+    if not hasattr(current_app.view_functions[request.endpoint or ""], _CHECKS_KEY_ITSELF):
+        _make_sure()
     structlog.contextvars.bind_contextvars(client=g.caller.name)
     with ExitStack() as refusal:
         refusal.callback(_make_sure)
@@ -99,8 +100,8 @@ def _make_sure() -> None:
     """UnauthenticatedError unless the key was seen, during this request, to be live."""
     if g.is_key_live:
         return
-    with context.glance() as session:
-        g.is_key_live = clients.is_live(session, g.caller.key_id)
+    with context.look() as connection:
+        g.is_key_live = clients.is_live(connection, g.caller.key_id)
     if not g.is_key_live:
         context.parts().keyring.forget(g.presented_key)
         limits.count_stranger()

@@ -91,6 +91,13 @@ def glance() -> Iterator[Session]:
 
 
 @contextmanager
+def look() -> Iterator[Connection]:
+    """The same without objects: a bare connection, for statements that are built once."""
+    with parts().glances.kw["bind"].connect() as connection:
+        yield connection
+
+
+@contextmanager
 def transaction() -> Iterator[Session]:
     """The request's one transaction: committed at the end of the block, and then the workers are woken."""
     current = session()

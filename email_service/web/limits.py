@@ -1,5 +1,8 @@
 """How much a caller may, enforced by Flask-Limiter. An address of IPv6 counts as its /64, for one house has many."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -10,12 +13,39 @@ from email_service.clients.service import Caller
 from email_service.extensions import limiter
 from email_service.kernel import clock
 from email_service.kernel.errors import RateLimitedError
-from email_service.kernel.moving_window import ProcessStorage
 from email_service.settings import Settings
 from email_service.web import context
 
 _IPV6_HOUSEHOLD_BITS = 64
-_CALLERS = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many hits of one key may count at a time, such as 5/hour, or 5/hour;20/day."""
+
+    scope: str  # what is counted together
+    key: str
+    allowed: str
+
+    def count(self) -> None:
+        """Count a hit; RateLimitedError when there was no place for it. A breach of one window counts in the others."""
+        # Not by decorating a view: to find out which limits a view has costs Flask-Limiter more than to count.
+        self._refuse([each for each in _parsed(self.allowed) if not limiter.limiter.hit(each, self.key, self.scope)])
+
+    def look(self) -> None:
+        """RateLimitedError when there is no place for a hit; nothing is counted."""
+        self._refuse([each for each in _parsed(self.allowed) if not limiter.limiter.test(each, self.key, self.scope)])
+
+    def standing(self) -> Iterator[tuple[RateLimitItem, int, int]]:
+        """Each window, how many hits it has place for, and in how many seconds the next place gets free."""
+        for item in _parsed(self.allowed):
+            window = limiter.limiter.get_window_stats(item, self.key, self.scope)
+            yield item, window.remaining, max(0, math.ceil(window.reset_time - clock.now().timestamp()))
+
+    def _refuse(self, breached: list[RateLimitItem]) -> None:
+        if breached:
+            seconds = (left for item, _, left in self.standing() if item in breached)
+            raise RateLimitedError(retry_after_seconds=max(1, *seconds, 1))
 
 
 def network_key(remote_address: str | None) -> str:
@@ -31,55 +61,17 @@ def network_key(remote_address: str | None) -> str:
     return str(address)
 
 
-def seconds_until_reset() -> int:
-    """How long the caller has to wait after the breach that was just found."""
-    breached = [limit for limit in limiter.current_limits if limit.breached]
-    try:
-        return max((int(limit.reset_at - clock.now().timestamp()) + 1 for limit in breached), default=1)
-    except limiter.storage.base_exceptions:  # the store went away in between
-        return 1
-
-
 def count_caller() -> None:
-    """Count this call against the client's quota; 429 when it is used up."""
-    if isinstance(limiter.storage, ProcessStorage):
-        _count_here(_caller_limit(), _caller_key(), _CALLERS)
-    else:
-        _count_caller_shared()
+    """Count this call against the client's quota; RateLimitedError when it is used up."""
+    caller: Caller = g.caller
+    Quota("api", str(caller.client_id), caller.rate_limit or context.part(Settings).api_rate_limit).count()
 
 
-@limiter.shared_limit(
-    lambda: context.part(Settings).public_rate_limit, scope="public", key_func=lambda: network_key(request.remote_addr)
-)
 def count_stranger() -> None:
     """Count a call of the public API, or one without a valid key, against its network's quota."""
-
-
-def _caller_limit() -> str:
-    # Once it has counted a view's caller, Flask-Limiter also asks when it counts a stranger there, and counts nothing.
-    caller: Caller | None = g.get("caller")
-    return (caller and caller.rate_limit) or context.part(Settings).api_rate_limit
-
-
-def _caller_key() -> str:
-    return str(g.caller.client_id)
-
-
-@limiter.shared_limit(_caller_limit, scope=_CALLERS, key_func=_caller_key)
-def _count_caller_shared() -> None:
-    """Flask-Limiter counts, and goes on in this process while the store is away."""
-
-
-def _count_here(limits: str, key: str, scope: str) -> None:
-    # To find out which limits a view has costs Flask-Limiter a tenth of an accept. This store cannot be away, so there
-    # is nothing to fall back on. A breach counts in all windows.
-    breached = [each for each in _parsed(limits) if not limiter.limiter.hit(each, key, scope)]
-    if breached:
-        now = clock.now().timestamp()
-        ends_at = (limiter.limiter.get_window_stats(each, key, scope).reset_time for each in breached)
-        raise RateLimitedError(retry_after_seconds=max(int(end - now) + 1 for end in ends_at))
+    Quota("public", network_key(request.remote_addr), context.part(Settings).public_rate_limit).count()
 
 
 @lru_cache
-def _parsed(limits: str) -> tuple[RateLimitItem, ...]:
-    return tuple(sorted(parse_many(limits)))
+def _parsed(text: str) -> tuple[RateLimitItem, ...]:
+    return tuple(sorted(parse_many(text)))

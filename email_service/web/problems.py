@@ -1,6 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457), with a stable code, JSON pointers and the request id.
 
-Knows how foreign exceptions (Werkzeug, webargs, gunicorn, Flask-Limiter, SQLAlchemy) map to our own; invents no
+Knows how foreign exceptions (Werkzeug, webargs, gunicorn, SQLAlchemy) map to our own; invents no
 sentence of its own where `kernel/errors` has one.
 """
 
@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 import structlog
 from flask import Flask, Response, g, request
-from flask_limiter import RateLimitExceeded
 from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -29,7 +28,6 @@ from email_service.kernel.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
-from email_service.web import limits
 
 _log = structlog.get_logger(__name__)
 _STEP_CHARACTERS = 100  # of a pointer; a caller may invent a name as long as a body
@@ -70,8 +68,6 @@ def tell(error: ServiceError) -> dict[str, Any]:
 
 
 def _answer_http(error: HTTPException) -> Response:
-    if isinstance(error, RateLimitExceeded):
-        return answer(RateLimitedError(retry_after_seconds=limits.seconds_until_reset()))
     if error.code == HTTPStatus.UNPROCESSABLE_ENTITY:
         return answer(_invalid_input(getattr(error, "data", None) or {}))
     if ours := _OURS.get(error.code or 0):

@@ -40,5 +40,4 @@ def reopen(house) -> Iterator[Callable[..., House]]:
 def limiter_is_put_back(house):
     """There is one limiter in a process: afterwards it counts in memory again, for the other tests."""
     yield
-    extensions.limiter._storage_dead = False
     extensions.limiter.init_app(house.app)

@@ -32,6 +32,7 @@ def test_every_page_has_the_headers_and_loads_nothing(house):
         assert re.fullmatch(POLICY, policy)
         assert response.headers["Cache-Control"] == "no-store"
         assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert (response.headers["Vary"], response.headers["Content-Language"]) == ("Accept-Language", "en")
         assert "Set-Cookie" not in response.headers
         document = Document(response.text)
         assert {tag for tag, _ in document.elements} & {"script", "img", "link", "iframe", "object", "base"} == set()
@@ -52,7 +53,7 @@ def test_the_policy_lets_the_one_style_in(stranger):
 def test_every_page_can_be_read_by_everybody(house):
     for response in call_all(house):
         document = Document(response.text)
-        assert document.all("html") == [{"lang": "en"}]
+        assert document.all("html") == [{"lang": "en", "dir": "ltr"}]
         assert [len(document.all(tag)) for tag in ("h1", "title", "main")] == [1, 1, 1]
         ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
         assert len(ids) == len(set(ids))
@@ -110,19 +111,21 @@ def test_a_product_is_named_and_its_help_offered(reopen):
 def test_another_locale_is_another_file(house, tmp_path):
     folder = shutil.copytree(FOLDER, tmp_path / "pages")
     words = (folder / "en.toml").read_text()
-    (folder / "de.toml").write_text(words.replace("Enter your code", "Code eingeben"))
+    (folder / "eo.toml").write_text(words.replace("Enter your code", "Enigu vian kodon"))
     pages = Pages(folder, "Acme", None)
     for wanted, locale, heading in (
-        ("de-AT, de;q=0.9, en;q=0.8", "de", "Code eingeben"),
-        ("fr", "en", "Enter your code"),
+        ("eo, en;q=0.8", "eo", "Enigu vian kodon"),
+        ("tlh", "en", "Enter your code"),
     ):
         with house.app.test_request_context(headers={"Accept-Language": wanted}):
             text = pages.draw("code").get_data(as_text=True)
-        assert f'<html lang="{locale}">' in text
+        assert f'<html lang="{locale}" dir="ltr">' in text
         assert f"<h1>{heading}</h1>" in text
-    (folder / "de.toml").write_text(words.replace("again = ", "more = "))
-    with pytest.raises(SettingsError, match=r"code\.again, code\.more"):
-        Pages(folder, "Acme", None)
-    (folder / "de.toml").write_text("[")
-    with pytest.raises(SettingsError, match=r"de\.toml"):
-        Pages(folder, "Acme", None)
+    for wrong, complaint in (
+        (words.replace("again = ", "more = "), r"code\.again, code\.more"),
+        (words.replace('"ltr"', '"up"'), r"eo\.toml: shared\.direction"),
+        ("[", r"eo\.toml cannot be read"),
+    ):
+        (folder / "eo.toml").write_text(wrong)
+        with pytest.raises(SettingsError, match=complaint):
+            Pages(folder, "Acme", None)

@@ -39,7 +39,7 @@ def without_database(reopen, api) -> Api:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v2/messages", "/v1/messages/7", "/v1/templates/no-such", "/%00", "/../etc"]
+    "path", ["/nothing", "/v1", "/v2/messages", "/v1/messages/7", "/v1/templates/no-such", "/%00", "/../etc"]
 )
 def test_what_is_not_there_is_404(api, path):
     assert_problem(api.get(path), 404, "not_found")
@@ -192,7 +192,7 @@ def test_without_the_database_it_is_503_with_a_time(without_database, path):
 def test_a_well_formed_request_id_is_the_callers_own(api, given):
     for response in (
         api.get("/v1/templates", headers={"X-Request-ID": given}),
-        api.get("/", headers={"X-Request-ID": given}),
+        api.get("/nothing", headers={"X-Request-ID": given}),
     ):
         assert response.headers["X-Request-ID"] == given
     assert response.json["request_id"] == given

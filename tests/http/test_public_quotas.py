@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 import redis
@@ -43,6 +44,10 @@ def at_once(houses, count: int, call) -> Counter:
     """The statuses of so many calls at the same time, in these houses by turns."""
     with ThreadPoolExecutor(20) as pool:
         return Counter(response.status_code for response in pool.map(call, houses, range(count), timeout=60))
+
+
+def told(stream) -> list[str]:
+    return [line["event"] for line in parsed(stream) if line["event"].startswith("quotas.")]
 
 
 def recorded(house) -> int:
@@ -89,27 +94,24 @@ def test_all_spellings_of_an_address_are_one(house, spellings):
 
 def test_the_address_is_counted_only_when_the_network_may(house):
     """T13: nobody who is over his own quota uses up somebody else's."""
-    busy = Stranger(house)
     for number in range(5):
-        busy.ask(f"user{number}@example.com")
-    assert statuses(*(busy.ask() for _ in range(5))) == [429] * 5
+        Stranger(house).ask(f"user{number}@example.com")
+    assert statuses(*(Stranger(house).ask() for _ in range(5))) == [429] * 5
     assert statuses(*(Stranger(house, f"192.0.2.1{number}").ask() for number in range(3))) == [202] * 3
 
 
 def test_over_a_quota_the_problem_repeats_the_promise(house):
     for number in range(5):
         Stranger(house).ask(f"user{number}@example.com")
-    by_network, by_address = Stranger(house).ask(), None
-    for number in range(4):
-        by_address = Stranger(house, f"192.0.2.1{number}").ask()
+    by_network = Stranger(house).ask()
+    by_address = [Stranger(house, f"192.0.2.1{number}").ask() for number in range(4)][-1]
     for response in (by_network, by_address):
         assert (response.status_code, response.content_type) == (429, "application/problem+json")
         assert HOUR - 100 <= int(response.headers["Retry-After"]) <= HOUR + 2
         told = response.json
         assert (told["code"], told["rate_limited"], told["message"]) == ("rate_limited", True, MESSAGE)
         assert told["token_expires_in_hours"] == 1
-    same = {**by_network.json, "request_id": ""}
-    assert same == {**by_address.json, "request_id": ""}
+    assert {**by_network.json, "request_id": ""} == {**by_address.json, "request_id": ""}
 
 
 def test_the_headers_tell_of_the_network_only(house):
@@ -121,8 +123,7 @@ def test_the_headers_tell_of_the_network_only(house):
         told.append(re.fullmatch(r'"ip";r=(\d+);t=(\d+)', response.headers["RateLimit"]))
     assert [int(found[1]) for found in told] == [4, 3, 2, 1, 0, 0]
     assert all(HOUR - 100 <= int(found[2]) <= HOUR for found in told)
-    for number in range(4):
-        limited = Stranger(house, f"192.0.2.1{number}").ask()
+    limited = [Stranger(house, f"192.0.2.1{number}").ask() for number in range(4)][-1]
     assert limited.status_code == 429
     assert limited.headers["RateLimit-Policy"] == f'"ip";q=5;w={HOUR}'
     assert limited.headers["RateLimit"].startswith('"ip";r=4;t=')
@@ -174,12 +175,11 @@ def test_what_is_no_request_changes_nothing(house, content, content_type, status
 def test_five_failures_close_the_door_also_to_a_good_token(house):
     """T4: however often somebody succeeds in between."""
     stranger, good = Stranger(house), [issue(house, subject=f"u-{number}")["token"] for number in range(4)]
-    wrong = ["A" * 43] * 3
-    told = [stranger.verify(each) for each in (wrong[0], good[0], wrong[1])]
-    told += [stranger.consume(token=each) for each in (good[0], wrong[2], good[1], good[0])]
-    assert statuses(*told) == [400, 200, 400, 200, 400, 200, 400]
-    assert stranger.verify(wrong[0]).status_code == 400
-    for response in (stranger.verify(good[2]), stranger.consume(token=good[2]), stranger.verify(wrong[0])):
+    wrong = "A" * 43
+    told = [stranger.verify(each) for each in (wrong, good[0], wrong)]
+    told += [stranger.consume(token=each) for each in (good[0], wrong, good[1], good[0])]
+    assert statuses(*told, stranger.verify(wrong)) == [400, 200, 400, 200, 400, 200, 400, 400]
+    for response in (stranger.verify(good[2]), stranger.consume(token=good[2]), stranger.verify(wrong)):
         assert (response.status_code, response.json["code"]) == (429, "rate_limited")
         assert 0 < int(response.headers["Retry-After"]) <= 902
         assert set(response.json) == {"type", "title", "status", "detail", "code", "request_id"}
@@ -278,7 +278,7 @@ def test_with_redis_gone_nothing_is_unlimited(house, reopen, limiter_is_put_back
     assert asked[0].headers["RateLimit"].startswith('"ip";r=4')
     assert statuses(*(Stranger(lonely, f"192.0.2.1{number}").ask() for number in range(4))) == [202] * 3 + [429]
     assert statuses(*(Stranger(lonely, "192.0.2.99").verify("A" * 43) for _ in range(6))) == [400] * 5 + [429]
-    assert [line["level"] for line in parsed(stream) if "unreachable" in line["event"]] == ["warning"]
+    assert [line["level"] for line in parsed(stream) if line["event"] == "quotas.store_away"] == ["warning"]
 
 
 def test_when_redis_comes_back_it_counts_again(house, reopen, redis_url, counts):
@@ -292,9 +292,9 @@ def test_when_redis_comes_back_it_counts_again(house, reopen, redis_url, counts)
             asked = [Stranger(through).ask(f"user{number}@example.com") for number in range(6)]
             assert statuses(*asked) == [202] * 5 + [429]
             gate.release()
-            with travel(clock.now().timestamp() + 120):
-                back = Stranger(through).ask("two@example.com")
+            while len(told(stream)) < 2:  # until the test's time-out
+                sleep(0.1)
+                Stranger(through, "192.0.2.2").verify("A" * 43)
+            back = Stranger(through).ask("two@example.com")
     assert (back.status_code, back.headers["RateLimit"][:8]) == (202, '"ip";r=3')
-    told = [line["event"] for line in parsed(stream) if line["logger"] == "flask-limiter"]
-    assert any("falling back" in event for event in told)
-    assert any("recovered" in event for event in told)
+    assert told(stream) == ["quotas.store_away", "quotas.store_back"]

@@ -43,7 +43,7 @@ def asking(either, main_app):
 def record(house: House, email: str = ADA) -> None:
     wish = Wish(purpose=Purpose.PASSWORD_RESET, email=email, locale=None, ip="192.0.2.7", request_id="r-1")
     with house.sessions.begin() as session:
-        requests.record(session, wish)
+        requests.record(session.connection(), wish)
 
 
 def mailed(house: House) -> list[tuple[str, str]]:

@@ -120,10 +120,10 @@ def test_a_guess_stays_counted_when_what_follows_it_fails(either, client_of):
     code = secrets_of(either, issue(either, client_of, Purpose.LOGIN_CODE))[1]
     presented = by_code(Purpose.LOGIN_CODE, code)
     with either.sessions.begin() as session:
-        guess = redemption.count_guess(session, presented)
+        guess = redemption.count_guess(session.connection(), presented)
     with either.sessions() as session:
         evidence = redemption.weigh(either.parts.get(Deriver), presented, guess)
-        redemption.redeem(session, either.parts.get(Office), evidence, SHOP)
+        redemption.redeem(session.connection(), evidence, SHOP)
         session.rollback()
     assert either.execute("SELECT code_try_count FROM tokens") == [(1,)]
     assert consume(either, presented).subject == "u-1"

@@ -23,7 +23,7 @@ LONG_AGO = timedelta(days=1)
 def record(house, email: str = ADA, purpose: str = "password_reset", **more) -> None:
     wish = {"locale": None, "ip": "192.0.2.7", "request_id": "r-1", **more}
     with house.sessions.begin() as session:
-        requests.record(session, Wish(purpose=Purpose(purpose), email=email, **wish))
+        requests.record(session.connection(), Wish(purpose=Purpose(purpose), email=email, **wish))
 
 
 def spoil(house, email: str) -> None:
