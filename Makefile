@@ -6,6 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	"$$name" -c '$(FITS)' 2>/dev/null && echo "$$name" && exit; done; echo python3)
 HOST ?= 127.0.0.1
 PORT ?= 8000
+EXAMPLE_PORT ?= 8080
 ARGS ?=
 LOCK_ARGS ?=
 
@@ -23,7 +24,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser run test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser run example test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -41,6 +42,9 @@ browser: ## install the Chromium that the tests of the pages drive, where none i
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
 	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)
+
+example: setup ## start the service and examples/main_app beside it, on PORT and EXAMPLE_PORT (8080)
+	@exec $(BIN)/python examples/start.py --port $(PORT) --app-port $(EXAMPLE_PORT)
 
 test: setup ## run all tests (ARGS="-k outbox" for some)
 	@$(BIN)/python -m pytest $(ARGS)
@@ -70,8 +74,9 @@ lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
 image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
 	@tests/image/run.sh
 
-races: setup ## the races of tokens and sessions, 200 rounds each instead of 5 (half an hour)
-	@RACE_ROUNDS=200 $(BIN)/python -m pytest --timeout 3600 tests/service/test_token_races.py tests/http/test_session_races.py $(ARGS)
+races: setup ## the races of tokens and sessions, 200 rounds each instead of 20 (a quarter of an hour)
+	@RACE_ROUNDS=200 $(BIN)/python -m pytest -rP tests/service/test_token_races.py tests/http/test_redemption_races.py \
+		tests/http/test_session_races.py $(ARGS)
 
 topology: setup ## run compose's topology as plain processes (ARGS="--port 8001 --broker amqp://...")
 	@$(BIN)/python bench/topology.py $(ARGS)
