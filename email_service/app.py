@@ -64,11 +64,19 @@ _PUBLIC_ROOMS = (public_tokens, public_sessions)
 # What a page of another origin may read of an answer, besides its body.
 _TOLD_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 
+_SECURITY_HEADERS = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+)
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application. With no settings given, they are read from the environment and `.env`."""
     settings = settings or load()
-    app = Flask("email_service", static_folder=None)
+    app = context.SyncFlask("email_service", static_folder=None)
     app.json = bodies.StrictJSONProvider(app)
     # A subject or an address that begins with a slash must not be led to the one without it.
     app.url_map.merge_slashes = False
@@ -257,11 +265,8 @@ def _harden(app: Flask, settings: Settings) -> None:
 
 
 def _add_security_headers(response: Response) -> Response:
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("X-Frame-Options", "DENY")
+    present = {name.lower() for name, _ in response.headers}
+    response.headers.extend([each for each in _SECURITY_HEADERS if each[0].lower() not in present])
     return response
 
 

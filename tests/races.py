@@ -1,13 +1,11 @@
 """Calls that begin at the same moment, each in a thread of its own."""
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 WAIT_SECONDS = 60
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "5"))  # `make races` runs 200 of each
 
 
 def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -156,6 +156,12 @@ def still_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     return and_(_KEYS.c.revoked_at.is_(None), _CLIENTS.c.revoked_at.is_(None), is_in_time)
 
 
+def is_open_to(key_id: BindParameter[UUID], now: BindParameter[datetime]) -> ColumnElement[bool]:
+    """For a statement that does what only a live key may: whether this one is live. True when the key is NULL."""
+    live = select(_KEYS.c.id).select_from(live_keys()).where(_KEYS.c.id == key_id, still_live(now))
+    return or_(key_id.is_(None), live.exists())
+
+
 _LIVE = (
     select(_KEYS.c.id)
     .select_from(live_keys())

@@ -159,6 +159,7 @@ def _entry(error: ServiceError) -> str:
 
 
 def _redeem(presented: Presented) -> None:
+    public_limits.refuse_failed()
     with public_limits.failures_counted():
         redeeming.redeem(presented, callers.stranger())
 

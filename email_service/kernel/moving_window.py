@@ -5,14 +5,47 @@ to add one; this one forgets while it counts. Knows moving windows only.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Protocol
 
 from limits.storage import MovingWindowSupport, Storage
 
 from email_service.kernel import clock
 
 _SWEEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of `limit` that a key has in any stretch of so many seconds."""
+
+    key: str
+    limit: int
+    seconds: int
+    is_taken: bool = True  # False: it is only looked whether there is one
+    is_told: bool = False  # whether how many are left is asked for too, which takes longer to find out
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether there was a place."""
+
+    is_over: bool
+    left: int = 0  # when it was asked for
+    free_in_seconds: float = 0.0  # until the next place gets free; when there was none, or it was asked for
+
+
+# Places of one turn are taken together, as far as there are any. Turns after one that lacked a place are left out.
+Turns = Sequence[Sequence[Place]]
+
+
+class Store(Protocol):
+    """What keeps the counts."""
+
+    def take(self, turns: Turns) -> list[list[Standing]]:
+        """Take places turn by turn, and tell of each turn that was reached."""
 
 
 @dataclass(slots=True)
@@ -43,14 +76,28 @@ class ProcessStorage(Storage, MovingWindowSupport):
         """Nothing here can be unreachable."""
         return ValueError
 
+    def take(self, turns: Turns) -> list[list[Standing]]:
+        """Take places turn by turn, and tell of each turn that was reached."""
+        told: list[list[Standing]] = []
+        for turn in turns:
+            told.append([self._take(place) for place in turn])
+            if any(standing.is_over for standing in told[-1]):
+                break
+        return told
+
+    def _take(self, place: Place) -> Standing:
+        with self._lock:
+            window, now = self._window(place.key, place.seconds)
+            is_over = len(window.hits) >= place.limit
+            if place.is_taken and not is_over:
+                window.hits.append(now)
+            free_in_seconds = window.hits[0] + place.seconds - now if window.hits else 0.0
+            return Standing(is_over, max(0, place.limit - len(window.hits)), free_in_seconds)
+
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count `amount` hits, all or none; False when they would be more than `limit` in `expiry` seconds."""
-        now = clock.now().timestamp()
         with self._lock:
-            if abs(now - self._swept_at) > _SWEEP_SECONDS:
-                self._sweep(now)
-            window = self._windows.setdefault(key, _Window(expiry))
-            window.forget_before(now - expiry)
+            window, now = self._window(key, expiry)
             if len(window.hits) + amount > limit:
                 return False
             window.hits.extend([now] * amount)
@@ -97,6 +144,15 @@ class ProcessStorage(Storage, MovingWindowSupport):
         """Forget one key."""
         with self._lock:
             self._windows.pop(key, None)
+
+    def _window(self, key: str, seconds: int) -> tuple[_Window, float]:
+        """What of the key's hits still counts, and the time."""
+        now = clock.now().timestamp()
+        if abs(now - self._swept_at) > _SWEEP_SECONDS:
+            self._sweep(now)
+        window = self._windows.setdefault(key, _Window(seconds))
+        window.forget_before(now - seconds)
+        return window, now
 
     def _sweep(self, now: float) -> None:
         # Keys that are never seen again would stay for good.

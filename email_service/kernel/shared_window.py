@@ -1,48 +1,55 @@
 """Counts of the limits in Redis, for all processes together; in this process alone while Redis is away.
 
 The `limits` library's own store goes by the clock of whoever counts, and two machines never agree on the time; this
-one goes by Redis's. Knows moving windows only.
+one goes by Redis's, and asks it once for all that a request is counted in. Knows moving windows only.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any
 
 import structlog
 from limits.storage.redis import RedisStorage
 
 from email_service.kernel import clock
-from email_service.kernel.moving_window import ProcessStorage
+from email_service.kernel.moving_window import Place, ProcessStorage, Standing, Turns
 
 _LONGEST_PAUSE_SECONDS = 32.0
 # A list holds the times of a key's hits, the newest first, and never more of them than count.
 _TAKE = b"""
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local limit, seconds, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if amount > limit then return 0 end
-local last = redis.call('LINDEX', KEYS[1], limit - amount)
-if last and tonumber(last) >= now - seconds then return 0 end
-for _ = 1, amount do redis.call('LPUSH', KEYS[1], string.format('%.6f', now)) end
-redis.call('LTRIM', KEYS[1], 0, limit - 1)
-redis.call('EXPIRE', KEYS[1], seconds)
-return 1
-"""
-# How many hits count, and how many seconds ago the oldest of them was.
-_LOOK = b"""
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
-local low, high = 0, math.min(redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]))
-while low < high do
-  local middle = math.floor((low + high) / 2)
-  if tonumber(redis.call('LINDEX', KEYS[1], middle)) >= now - ARGV[2] then low = middle + 1 else high = middle end
+local told, over_in = {}, nil
+for place, key in ipairs(KEYS) do
+  local turn, limit, seconds, is_taken, is_told = unpack(ARGV, 5 * place - 4, 5 * place)
+  if over_in and turn ~= over_in then break end
+  local first = now - seconds
+  local last = tonumber(redis.call('LINDEX', key, limit - 1) or first - 1)
+  local is_over, left, free_in = last >= first, 0, last + seconds - now
+  if is_over then
+    over_in = turn
+  else
+    if is_taken == '1' then
+      redis.call('LPUSH', key, string.format('%.6f', now))
+      redis.call('LTRIM', key, 0, limit - 1)
+      redis.call('EXPIRE', key, seconds)
+    end
+    if is_told == '1' then
+      local low, high = 0, math.min(redis.call('LLEN', key), tonumber(limit))
+      while low < high do
+        local middle = math.floor((low + high) / 2)
+        if tonumber(redis.call('LINDEX', key, middle)) >= first then low = middle + 1 else high = middle end
+      end
+      left, free_in = limit - low, 0
+      if low > 0 then free_in = redis.call('LINDEX', key, low - 1) + seconds - now end
+    end
+  end
+  told[place] = string.format('%d %d %.6f', is_over and 1 or 0, left, free_in)
 end
-if low == 0 then return {0, '0'} end
-return {low, tostring(now - redis.call('LINDEX', KEYS[1], low - 1))}
+return table.concat(told, ' ')
 """
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 
 class SharedStorage(RedisStorage):
@@ -52,49 +59,41 @@ class SharedStorage(RedisStorage):
 
     def __init__(self, uri: str, **options: Any) -> None:
         super().__init__(uri.removeprefix("shared+"), **options)
+        self._script = self.get_connection().register_script(_TAKE)
         self._here = ProcessStorage()
         self._lock = threading.Lock()
         self._pause_seconds = 0.0  # 0: Redis answers
         self._asked_again_at_seconds = 0.0
 
-    def initialize_storage(self, _uri: str) -> None:
-        """Have the scripts at hand; Redis need not be there."""
-        self._take = self.get_connection().register_script(_TAKE)
-        self._look = self.get_connection().register_script(_LOOK)
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` hits, all or none; False when they would be more than `limit` in `expiry` seconds."""
-        return self._count(
-            lambda: bool(self._take([self.prefixed_key(key)], [limit, expiry, amount])),
-            lambda: self._here.acquire_entry(key, limit, expiry, amount),
-        )
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When, by this machine's clock, the oldest hit was that still counts, and how many count."""
-
-        def ask() -> tuple[float, int]:
-            count, age_seconds = self._look([self.prefixed_key(key)], [limit, expiry])
-            return clock.now().timestamp() - float(age_seconds), int(count)
-
-        return self._count(ask, lambda: self._here.get_moving_window(key, limit, expiry))
+    def take(self, turns: Turns) -> list[list[Standing]]:
+        """Take places turn by turn, and tell of each turn that was reached."""
+        if not self._may_ask():
+            return self._here.take(turns)
+        try:
+            standings = self._ask(turns)
+        except self.base_exceptions as error:
+            self._note_absence(error)
+            return self._here.take(turns)
+        if self._pause_seconds:
+            self._pause_seconds = 0.0
+            _log.info("quotas.store_back")
+        return standings
 
     def reset(self) -> int | None:
         """Forget everything, here too."""
         self._here.reset()
         return super().reset()
 
-    def _count(self, there: Callable[[], _T], here: Callable[[], _T]) -> _T:
-        if not self._may_ask():
-            return here()
-        try:
-            answer = there()
-        except self.base_exceptions as error:
-            self._note_absence(error)
-            return here()
-        if self._pause_seconds:
-            self._pause_seconds = 0.0
-            _log.info("quotas.store_back")
-        return answer
+    def _ask(self, turns: Turns) -> list[list[Standing]]:
+        places = [(number, place) for number, turn in enumerate(turns) for place in turn]
+        keys = [self.prefixed_key(place.key) for _, place in places]
+        answer = self._script(keys, [word for number, place in places for word in _words(number, place)])
+        words = iter(answer.split())
+        standings = [
+            Standing(over == b"1", int(left), float(free)) for over, left, free in zip(words, words, words, strict=True)
+        ]
+        reached = zip(places, standings, strict=False)
+        return [[standing for _, standing in turn] for _, turn in groupby(reached, key=lambda each: each[0][0])]
 
     def _may_ask(self) -> bool:
         """Of the requests of a pause only the first after its end asks: it may wait in vain, and no other does."""
@@ -112,3 +111,7 @@ class SharedStorage(RedisStorage):
                 _log.warning("quotas.store_away", error=type(error).__name__, counted="in this process")
             self._pause_seconds = min(max(1.0, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
             self._asked_again_at_seconds = clock.monotonic_seconds() + self._pause_seconds
+
+
+def _words(turn: int, place: Place) -> tuple[int, ...]:
+    return turn, place.limit, place.seconds, int(place.is_taken), int(place.is_told)

@@ -49,9 +49,10 @@ def ask(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, public_schemas.ValidOut)
 @blueprint.alt_response(HTTPStatus.BAD_REQUEST, "BAD_REQUEST")
 @blueprint.alt_response(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS")
+@public_limits.redeems
 def verify(presented: Presented) -> Any:
     """Look at a token without redeeming it"""
-    with public_limits.failures_counted(), context.look() as connection:
+    with context.look() as connection:
         return redemption.find(connection, presented)
 
 
@@ -61,15 +62,15 @@ def verify(presented: Presented) -> Any:
 @blueprint.response(HTTPStatus.OK, public_schemas.AssertionOut)
 @blueprint.alt_response(HTTPStatus.BAD_REQUEST, "BAD_REQUEST")
 @blueprint.alt_response(HTTPStatus.TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS")
+@public_limits.redeems
 def consume(presented: Presented, headers: dict[str, Any]) -> dict[str, Any]:
     """Redeem a token or a code exactly once
 
     Whoever sends a token again with the same Idempotency-Key within ten minutes gets the answer again.
     """
     signer, settings = context.part(Signer), context.part(Settings)
-    with public_limits.failures_counted():
-        signer.prepare()
-        redeemed = redeeming.redeem(presented, callers.stranger(), headers["key"])
+    signer.prepare()
+    redeemed = redeeming.redeem(presented, callers.stranger(), repeat_key=headers["key"])
     if redeemed.is_repeated:
         after_this_request(answers.mark)
     return public_schemas.tell_redeemed(redeemed.row, settings.token_audience or settings.token_issuer, signer.sign)

@@ -10,18 +10,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, LargeBinary, Select, String, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, String, Table, Uuid, bindparam, select, update
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from email_service.accounts import service as accounts
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
-from email_service.kernel import crypto
+from email_service.clients import service as clients
+from email_service.kernel import clock, crypto
 from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import SealBrokenError, TokenExpiredError, TokenInvalidError, TokenUsedError
-from email_service.kernel.orm import database_now, table_of
+from email_service.kernel.orm import TZDateTime, database_now, table_of
 from email_service.kernel.rows import ask, insert_together
 from email_service.tokens import notices
 from email_service.tokens.models import Token
@@ -63,13 +64,14 @@ class Evidence:
 
     presented: Presented
     token_id: UUID | None = None  # whose code it is; None: nobody's, or a token was presented
+    key_id: UUID | None = None  # the API key that has to be live; None: whoever presents it needs none
 
     @property
     def values(self) -> dict[str, Any]:
         """The parameters of the statements about the one token that is meant."""
         token = self.presented.token
         identity = self.token_id if token is None else crypto.hash_secret(token)
-        return {"identity": identity, "wanted_purpose": self.presented.purpose}
+        return {"identity": identity, **_values(self.presented, self.key_id)}
 
     @property
     def statements(self) -> "_Statements":
@@ -85,30 +87,36 @@ class Redeemed:
     is_repeated: bool = False
 
 
-def find(connection: Connection, presented: Presented) -> Any:
-    """The row of a token that could be redeemed now; TokenInvalidError, TokenExpiredError or TokenUsedError else."""
-    return _judge(_look(connection, Evidence(presented)))
+def find(connection: Connection, presented: Presented, key_id: UUID | None = None) -> Any:
+    """The row of a token that could be redeemed now; TokenInvalidError, TokenExpiredError or TokenUsedError else.
+
+    With an API key that is not live there is no token.
+    """
+    return _judge(_look(connection, Evidence(presented, key_id=key_id)))
 
 
-def count_guess(connection: Connection, presented: Presented) -> Guess | None:
-    """Count this guess at the live code of the address; None when there is no such code, or a token is presented."""
+def count_guess(connection: Connection, presented: Presented, key_id: UUID | None = None) -> Guess | None:
+    """Count this guess at the live code of the address; None when there is no such code, or a token is presented.
+
+    With an API key that is not live there is no code.
+    """
     if presented.email is None:
         return None
-    values = {"wanted_key": address_key(presented.email), "wanted_purpose": presented.purpose}
+    values = {"wanted_key": address_key(presented.email), **_values(presented, key_id)}
     row = ask(connection, _COUNT_GUESS, values)
     return Guess(row.id, row.nonce, row.code_hash or b"") if row else None
 
 
-def weigh(deriver: Deriver, presented: Presented, guess: Guess | None) -> Evidence:
+def weigh(deriver: Deriver, presented: Presented, guess: Guess | None, key_id: UUID | None = None) -> Evidence:
     """Whose code it is. Takes as long for an address without one, and needs no database."""
     if presented.code is None:
-        return Evidence(presented)
+        return Evidence(presented, key_id=key_id)
     nonce, expected = (guess.nonce, guess.code_hash) if guess else (deriver.new_nonce(), b"")
     try:
         is_right = hmac.compare_digest(deriver.hash_code(nonce, presented.code), expected)
     except SealBrokenError:
         is_right = False
-    return Evidence(presented, guess.token_id if guess and is_right else None)
+    return Evidence(presented, guess.token_id if guess and is_right else None, key_id)
 
 
 def consult(glances: sessionmaker[Session], office: Office, evidence: Evidence) -> Office:
@@ -183,6 +191,10 @@ def _look(connection: Connection, evidence: Evidence) -> Any | None:
     return ask(connection, evidence.statements.look, evidence.values)
 
 
+def _values(presented: Presented, key_id: UUID | None) -> dict[str, Any]:
+    return {"wanted_purpose": presented.purpose, "with_key": key_id, "live_at": clock.now()}
+
+
 def _judge(row: Any | None) -> Any:
     if row is None:
         raise TokenInvalidError
@@ -207,7 +219,11 @@ def _build_statements(identity: str) -> _Statements:
     tokens = table_of(Token)
     told = [tokens.c[name] for name in ("id", "purpose", "subject", "email", "context", "client_id")]
     told += [tokens.c.issued_at, tokens.c.expires_at]
-    is_meant = (tokens.c[identity] == bindparam("identity"), tokens.c.purpose == bindparam("wanted_purpose"))
+    is_meant = (
+        tokens.c[identity] == bindparam("identity"),
+        tokens.c.purpose == bindparam("wanted_purpose"),
+        _is_open(),
+    )
     look = select(
         *told,
         tokens.c.consumed_at,
@@ -227,6 +243,10 @@ def _build_statements(identity: str) -> _Statements:
     return _Statements(look, take, select(taken).add_cte(noted))
 
 
+def _is_open() -> ColumnElement[bool]:
+    return clients.is_open_to(bindparam("with_key", type_=Uuid), bindparam("live_at", type_=TZDateTime))
+
+
 def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
     could_be_meant = (
         tokens.c.email_key == bindparam("wanted_key", type_=String),
@@ -234,6 +254,7 @@ def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
         is_live(),
         tokens.c.code_hash.is_not(None),
         tokens.c.expires_at > database_now(),
+        _is_open(),
     )
     # Several subjects may have been mailed at one address. The newest mail is meant, and no older one adds its tries.
     newest = select(tokens.c.id).where(*could_be_meant).order_by(tokens.c.id.desc()).limit(1).scalar_subquery()

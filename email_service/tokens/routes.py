@@ -44,26 +44,30 @@ def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
 
 
 @blueprint.post("/verify")
-@auth.requires("tokens:verify")
+@auth.requires("tokens:verify", checks_key_itself=True)
 @blueprint.arguments(schemas.LinkIn())
 @blueprint.response(HTTPStatus.OK, schemas.TokenOut)
 def verify(presented: Presented) -> Any:
     """Look at a token without redeeming it"""
     with context.look() as connection:
-        return redemption.find(connection, presented)
+        found = redemption.find(connection, presented, auth.caller().key_id)
+    auth.note_live_key()
+    return found
 
 
 @blueprint.post("/consume")
-@auth.requires("tokens:verify")
+@auth.requires("tokens:verify", checks_key_itself=True)
 @blueprint.arguments(schemas.RedemptionIn())
 @blueprint.arguments(IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.OK, schemas.RedeemedOut)
 def consume(presented: Presented, headers: dict[str, Any]) -> Response:
     """Redeem a token or a code exactly once"""
-    actor = callers.present()
+    actor, key_id = callers.present(), auth.caller().key_id
     if headers["key"] is None:
-        return answers.respond(schemas.tell_redeemed(redeeming.redeem(presented, actor).row), HTTPStatus.OK)
-    evidence, office = redeeming.weigh(presented)
+        redeemed = redeeming.redeem(presented, actor, key_id=key_id)
+        auth.note_live_key()
+        return answers.respond(schemas.tell_redeemed(redeemed.row), HTTPStatus.OK)
+    evidence, office = redeeming.weigh(presented, key_id)
     return answers.answer_once(
         headers["key"],
         HTTPStatus.OK,

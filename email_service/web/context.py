@@ -6,7 +6,7 @@ The transaction here is the only one that commits on behalf of HTTP; workers are
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from flask import Flask, Request, Response, current_app, g, request
@@ -42,6 +42,14 @@ class Parts:
         found = self._by_type[cls]
         assert isinstance(found, cls)
         return found
+
+
+class SyncFlask(Flask):
+    """Flask without coroutines: it does not ask a dozen functions of each request whether they are any."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself."""
+        return func
 
 
 class NoSessions(SessionInterface):

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import cast
 
 from flask import g, request
 from limits import RateLimitItem, parse_many
 
 from email_service.clients.service import Caller
 from email_service.extensions import limiter
-from email_service.kernel import clock
 from email_service.kernel.errors import RateLimitedError
+from email_service.kernel.moving_window import Place, Standing, Store
 from email_service.settings import Settings
 from email_service.web import context
 
@@ -21,31 +22,47 @@ _IPV6_HOUSEHOLD_BITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many hits of one key may count at a time, such as 5/hour, or 5/hour;20/day."""
+    """How much is allowed of something to whoever has the key, such as 5/hour, or 5/hour;20/day."""
 
     scope: str  # what is counted together
     key: str
     allowed: str
+    is_counted: bool = True  # False: nothing is taken of it
+    is_told: bool = False  # whether an answer says how much is left
 
-    def count(self) -> None:
-        """Count a hit; RateLimitedError when there was no place for it. A breach of one window counts in the others."""
-        # Not by decorating a view: to find out which limits a view has costs Flask-Limiter more than to count.
-        self._refuse([each for each in _parsed(self.allowed) if not limiter.limiter.hit(each, self.key, self.scope)])
 
-    def look(self) -> None:
-        """RateLimitedError when there is no place for a hit; nothing is counted."""
-        self._refuse([each for each in _parsed(self.allowed) if not limiter.limiter.test(each, self.key, self.scope)])
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One of a quota's windows, and how it stands."""
 
-    def standing(self) -> Iterator[tuple[RateLimitItem, int, int]]:
-        """Each window, how many hits it has place for, and in how many seconds the next place gets free."""
-        for item in _parsed(self.allowed):
-            window = limiter.limiter.get_window_stats(item, self.key, self.scope)
-            yield item, window.remaining, max(0, math.ceil(window.reset_time - clock.now().timestamp()))
+    limit: int
+    seconds: int
+    left: int
+    free_in_seconds: int
 
-    def _refuse(self, breached: list[RateLimitItem]) -> None:
-        if breached:
-            seconds = (left for item, _, left in self.standing() if item in breached)
-            raise RateLimitedError(retry_after_seconds=max(1, *seconds, 1))
+
+def enter(*quotas: Quota) -> tuple[Quota | None, dict[str, list[Window]]]:
+    """Count a request in each quota up to the first that is used up: which one that is, and the windows by scope.
+
+    A breach of one window of a quota counts in its others.
+    """
+    # Not by decorating views: to find out which limits a view has costs Flask-Limiter more than to count.
+    standings = _store().take([_places(quota) for quota in quotas])
+    told = dict(zip(quotas, standings, strict=False))
+    over = next((quota for quota, found in told.items() if any(each.is_over for each in found)), None)
+    return over, {quota.scope: list(_windows(quota, found)) for quota, found in told.items()}
+
+
+def refuse_over(*quotas: Quota) -> None:
+    """Count a request in each; RateLimitedError for the first that is used up."""
+    over, windows = enter(*quotas)
+    if over is not None:
+        raise RateLimitedError(retry_after_seconds=wait_seconds(windows[over.scope]))
+
+
+def wait_seconds(windows: list[Window]) -> int:
+    """How long to wait until all the windows of a quota have a place again."""
+    return max(1, *(window.free_in_seconds for window in windows if not window.left), 1)
 
 
 def network_key(remote_address: str | None) -> str:
@@ -64,12 +81,29 @@ def network_key(remote_address: str | None) -> str:
 def count_caller() -> None:
     """Count this call against the client's quota; RateLimitedError when it is used up."""
     caller: Caller = g.caller
-    Quota("api", str(caller.client_id), caller.rate_limit or context.part(Settings).api_rate_limit).count()
+    refuse_over(Quota("api", str(caller.client_id), caller.rate_limit or context.part(Settings).api_rate_limit))
 
 
-def count_stranger() -> None:
-    """Count a call of the public API, or one without a valid key, against its network's quota."""
-    Quota("public", network_key(request.remote_addr), context.part(Settings).public_rate_limit).count()
+def count_stranger(*more: Quota) -> None:
+    """Count a call of the public API, or one without a valid key, against its network's quota, and then `more`."""
+    refuse_over(Quota("public", network_key(request.remote_addr), context.part(Settings).public_rate_limit), *more)
+
+
+def _store() -> Store:
+    # Whichever Flask-Limiter chose by the configuration: all of ours can do this.
+    return cast(Store, limiter.storage)
+
+
+def _places(quota: Quota) -> list[Place]:
+    return [
+        Place(item.key_for(quota.key, quota.scope), item.amount, item.get_expiry(), quota.is_counted, quota.is_told)
+        for item in _parsed(quota.allowed)
+    ]
+
+
+def _windows(quota: Quota, standings: list[Standing]) -> Iterator[Window]:
+    for item, found in zip(_parsed(quota.allowed), standings, strict=True):
+        yield Window(item.amount, item.get_expiry(), found.left, max(0, math.ceil(found.free_in_seconds)))
 
 
 @lru_cache

@@ -3,11 +3,12 @@
 No address stands in the store of the counts, only what `kernel.crypto.Blinder` makes of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
-from flask import Response, after_this_request, request
+from flask import Response, after_this_request, current_app, request
 from flask_smorest import Blueprint
 
 from email_service.kernel.addresses import Address, quota_key
@@ -15,15 +16,46 @@ from email_service.kernel.crypto import Blinder
 from email_service.kernel.errors import BadRequestError, RateLimitedError
 from email_service.settings import EmailQuotaResponse, Settings
 from email_service.web import bodies, context, limits
-from email_service.web.limits import Quota
+from email_service.web.limits import Quota, Window
 
 _POLICY = "ip"
+_REDEEMS = "_redeems"
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def guard_public(blueprint: Blueprint) -> Blueprint:
     """Count every call of the blueprint against its network's quota, and read what it says only after that."""
     blueprint.before_request(_admit)
     return blueprint
+
+
+def redeems(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Nobody reaches the view whose network has failed too often there. A failure counts; no success takes one back."""
+
+    @wraps(view)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with failures_counted():
+            return view(*args, **kwargs)
+
+    setattr(wrapper, _REDEEMS, True)
+    return wrapper
+
+
+@contextmanager
+def failures_counted() -> Iterator[None]:
+    """A failure inside is counted against what `refuse_failed` looks at."""
+    try:
+        yield
+    except BadRequestError:
+        # Of many that fail at the same moment, those over the quota hear only that there were too many.
+        limits.refuse_over(_failures(is_counted=True))
+        raise
+
+
+def refuse_failed() -> None:
+    """RateLimitedError when the network has failed too often; nothing is counted."""
+    limits.refuse_over(_failures(is_counted=False))
 
 
 def take_place(email: str, told: Mapping[str, Any]) -> bool:
@@ -33,40 +65,28 @@ def take_place(email: str, told: Mapping[str, Any]) -> bool:
     what is over, with the members of `told`.
     """
     settings = context.part(Settings)
-    by_network = Quota("public-issue-ip", _network(), settings.public_issue_limit_per_ip)
-    try:
-        with _telling(told):
-            by_network.count()
-    finally:
-        _announce(by_network)
-    try:
-        with _telling(told):
-            Quota("public-issue-email", _blinded(email), settings.public_issue_limit_per_email).count()
-    except RateLimitedError:
-        if settings.token_email_quota_response is EmailQuotaResponse.LOUD:
-            raise
+    by_network = Quota("public-issue-ip", _network(), settings.public_issue_limit_per_ip, is_told=True)
+    by_address = Quota("public-issue-email", _blinded(email), settings.public_issue_limit_per_email)
+    over, windows = limits.enter(by_network, by_address)
+    _announce(windows[by_network.scope])
+    if over is by_address and settings.token_email_quota_response is EmailQuotaResponse.SILENT:
         return False
+    if over is not None:
+        raise RateLimitedError(retry_after_seconds=limits.wait_seconds(windows[over.scope]), members=told)
     return True
-
-
-@contextmanager
-def failures_counted() -> Iterator[None]:
-    """Nobody enters whose network has failed too often. A failure inside is counted, and no success takes one back."""
-    failures = Quota("public-failures", _network(), context.part(Settings).public_redeem_failure_limit)
-    failures.look()
-    try:
-        yield
-    except BadRequestError:
-        # Of many that fail at the same moment, those over the quota hear only that there were too many.
-        failures.count()
-        raise
 
 
 def _admit() -> None:
     # A browser's question whether a page may call at all (CORS) is no call.
     if request.method != "OPTIONS":
-        limits.count_stranger()
+        view = current_app.view_functions[request.endpoint or ""]
+        limits.count_stranger(*([_failures(is_counted=False)] if hasattr(view, _REDEEMS) else []))
         bodies.read()
+
+
+def _failures(*, is_counted: bool) -> Quota:
+    allowed = context.part(Settings).public_redeem_failure_limit
+    return Quota("public-failures", _network(), allowed, is_counted=is_counted)
 
 
 def _network() -> str:
@@ -77,21 +97,13 @@ def _blinded(email: str) -> str:
     return context.part(Blinder).blind(quota_key(Address(email, email.rpartition("@")[2])))
 
 
-@contextmanager
-def _telling(told: Mapping[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    except RateLimitedError as error:
-        raise RateLimitedError(retry_after_seconds=error.retry_after_seconds, members=told) from None
-
-
-def _announce(quota: Quota) -> None:
+def _announce(windows: list[Window]) -> None:
     """Say in the answer how much the network may still ask for (draft-ietf-httpapi-ratelimit-headers-11)."""
     policies, left = [], []
-    for number, (item, remaining, seconds) in enumerate(quota.standing(), start=1):
+    for number, window in enumerate(windows, start=1):
         name = _POLICY if number == 1 else f"{_POLICY}-{number}"
-        policies.append(f'"{name}";q={item.amount};w={item.get_expiry()}')
-        left.append(f'"{name}";r={remaining};t={seconds}')
+        policies.append(f'"{name}";q={window.limit};w={window.seconds}')
+        left.append(f'"{name}";r={window.left};t={window.free_in_seconds}')
 
     @after_this_request
     def tell(response: Response) -> Response:

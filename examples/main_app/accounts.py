@@ -14,7 +14,7 @@ def register(email: str, name: str, password: str, reader: str) -> None:
     """Sign somebody up, or do nothing: whether the address has an account already, only its mailbox learns."""
     email, name = users.check_email(email), users.check_name(name)
     passwords.check(password, email=email, name=name)
-    throttle.take(("sign-up by network", reader))
+    throttle.take(("sign-up by network", throttle.network(reader)))
     password_hash = passwords.make_hash(password)
     is_mailed = throttle.is_free("sign-up by address", email.lower())
     with database.transaction() as connection:
@@ -30,10 +30,18 @@ def resend_verification(email: str, reader: str) -> None:
     service().ask_for_mail("email_verification", users.check_email(email), reader)
 
 
-def verify_email(proof: Proof) -> None:
+def verify_email(proof: Proof, password: str) -> None:
+    """Confirm the address for somebody who reads its mail and knows the password.
+
+    Mail alone is not enough: a stranger may have signed up with the address after its owner did, and the owner, who
+    waits for such a mail, would confirm the stranger's password.
+    """
+    password_hash = proofs.look(proof).password_hash
+    if not passwords.matches(password_hash, password):
+        raise FaultError("password_unknown")
     user = proofs.redeem(proof)
     with database.transaction() as connection:
-        users.set_verified(connection, user.subject)
+        users.set_verified(connection, user.subject, password_hash)
         errands.add(connection, "tell_account", user.subject)
     errands.wake()
 

@@ -13,6 +13,7 @@ from main_app.settings import Settings, load
 from main_app.signatures import Verifier
 
 _MAX_BODY_BYTES = 16_384
+_MEANINGS = {400: "bad_request", 404: "not_found", 405: "not_found", 413: "too_large"}
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -60,13 +61,11 @@ def run_errands() -> None:
 
 
 def _tell(fault: FaultError) -> Response:
-    """A form from another site to a path that no blueprint has."""
+    """What no blueprint has heard of, such as a form from another site to a path that is none."""
     tell = auth_routes.tell if request.path.startswith("/auth/") else pages.tell
     return tell(fault)
 
 
 def _tell_http(error: HTTPException) -> Response:
-    response = error.get_response()
-    response.headers["Content-Type"] = "text/plain; charset=utf-8"
-    response.set_data(f"{error.name}\n")
-    return response
+    """What Flask refuses by itself, said as everything else is. It logs what it did not foresee."""
+    return _tell(FaultError(_MEANINGS.get(error.code or 0, "unavailable")))

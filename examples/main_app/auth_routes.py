@@ -27,7 +27,7 @@ def register() -> tuple[Response, int]:
 
 @blueprint.post("/verify-email")
 def verify_email() -> Response:
-    accounts.verify_email(_proof("email_verification"))
+    accounts.verify_email(_proof("email_verification"), _read("password")["password"])
     return jsonify(email_verified=True)
 
 

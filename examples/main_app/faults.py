@@ -4,10 +4,18 @@ from http import HTTPStatus
 
 FAULTS = {
     "bad_request": (HTTPStatus.BAD_REQUEST, "This request cannot be understood."),
+    "not_found": (HTTPStatus.NOT_FOUND, "There is no such page."),
+    "too_large": (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "This is more than anybody needs to send here."),
     "foreign_form": (HTTPStatus.FORBIDDEN, "This form came from another site. Open the page again and repeat it here."),
     "not_signed_in": (HTTPStatus.UNAUTHORIZED, "Sign in first."),
-    "wrong_credentials": (HTTPStatus.UNAUTHORIZED, "The address or the password is wrong."),
-    "email_unverified": (HTTPStatus.FORBIDDEN, "Confirm your address first, with the link that we mailed to you."),
+    "wrong_credentials": (
+        HTTPStatus.UNAUTHORIZED,
+        "The address or the password is wrong, or the address is not confirmed yet.",
+    ),
+    "password_unknown": (
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "This is not the password of the latest sign-up with your address. Nothing is confirmed.",
+    ),
     "session_over": (HTTPStatus.UNAUTHORIZED, "You have been signed out. Sign in again."),
     "email_malformed": (HTTPStatus.UNPROCESSABLE_ENTITY, "Write an address such as ada@example.com."),
     "name_malformed": (HTTPStatus.UNPROCESSABLE_ENTITY, "Write a name of 1 to 60 characters on one line."),

@@ -11,8 +11,8 @@ from main_app import accounts, browser, proofs, sign_ins, throttle
 from main_app.faults import FaultError
 from main_app.proofs import Proof
 
-_OPEN = ("register", "login", "forgot-password", "resend-verification", "verify-email")  # show the same to everybody
-_FORMS = {f"/{name}" for name in (*_OPEN, "reset-password", "accept-invitation")}
+_OPEN = ("register", "login", "forgot-password", "resend-verification")  # show the same to everybody
+_FORMS = {f"/{name}" for name in (*_OPEN, "verify-email", "reset-password", "accept-invitation")}
 
 blueprint = Blueprint("pages", __name__)
 
@@ -37,9 +37,14 @@ def register() -> Response:
     return _go("sent")
 
 
+@blueprint.get("/verify-email")
+def show_verify_email() -> str:
+    return render_template("verify-email.html", user=proofs.look(_proof("email_verification")))
+
+
 @blueprint.post("/verify-email")
 def verify_email() -> Response:
-    accounts.verify_email(_proof("email_verification"))
+    accounts.verify_email(_proof("email_verification"), _field("password"))
     return _go("show-login", told="verified")
 
 
@@ -118,7 +123,9 @@ def tell(fault: FaultError) -> Response:
     """The same form once more with a sentence about it, or a page of its own where no form would help."""
     if fault.code == "session_over":
         return browser.forget(_go("show-login", told="session-over"))
-    is_sent_again = request.method == "POST" and request.path in _FORMS and not fault.code.startswith("token_")
+    is_sent_again = (
+        request.method == "POST" and request.path in _FORMS and not fault.code.startswith(("token_", "too_large"))
+    )
     name = request.path.strip("/") if is_sent_again else "gone"
     response = make_response(render_template(f"{name}.html", fault=fault, user=None), fault.status)
     if fault.retry_after:

@@ -25,7 +25,7 @@ def check(password: str, *, email: str, name: str = "") -> None:
         raise FaultError("password_short")
     if len(password) > _LONGEST:
         raise FaultError("password_long")
-    plain = password.casefold()
+    plain = _normal(password).casefold()
     if len(set(plain)) < _FEWEST_DIFFERENT or _stem(plain) in _common():
         raise FaultError("password_common")
     words = [email.partition("@")[0], *name.split()]

@@ -28,15 +28,18 @@ class Pair:
 def login(email: str, password: str, reader: str, user_agent: str) -> Pair:
     """Start a session. Every wrong pair of address and password gets the same answer, in the same time."""
     key = email.strip().lower()[:320]
-    both = ("sign-in by network and address", f"{reader} {key}")
-    throttle.take(both, ("sign-in by network", reader), ("sign-in by address", key))
+    network = throttle.network(reader)
+    both = ("sign-in by network and address", f"{network} {key}")
+    wider = (("sign-in by network", network), ("sign-in by address", key))
+    throttle.take(both, *wider)
     with database.transaction() as connection:
         user = users.find_by_email(connection, key)
-    if not passwords.matches(user.password_hash if user else None, password) or user is None:
+    is_right = passwords.matches(user.password_hash if user else None, password)
+    # Were an unconfirmed address told apart, signing up and then in would tell a stranger who has an account.
+    if user is None or not is_right or not user.email_verified:
         raise FaultError("wrong_credentials")
-    if not user.email_verified:
-        raise FaultError("email_unverified")
     throttle.forget(*both)
+    throttle.give_back(*wider)
     # The service has to know the account, and a sign-out that still waits must not end what begins here.
     errands.settle(user.subject)
     return _pair(service().start_session(user, reader, user_agent))

@@ -1,6 +1,7 @@
 """Counts tries, so that neither passwords can be guessed nor a mailbox filled. Knows buckets, and not what is tried."""
 
 import time
+from ipaddress import ip_address, ip_network
 
 from main_app import database
 from main_app.faults import FaultError
@@ -15,6 +16,17 @@ _LIMITS = {
     "sign-up by address": (3, _HOUR),
     "invitation by user": (20, _DAY),
 }
+
+
+def network(reader: str) -> str:
+    """What a reader is counted by. Whoever has one address of IPv6 has a /64 of them (RFC 6177)."""
+    try:
+        address = ip_address(reader.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if address.version == 4:  # noqa: PLR2004 - the version's name
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((int(address), 64), strict=False))
 
 
 def take(*wanted: tuple[str, str]) -> None:
@@ -36,6 +48,17 @@ def is_free(kind: str, key: str) -> bool:
         if made < most:
             connection.execute("INSERT INTO attempts VALUES (?, ?)", (bucket, now))
     return bool(made < most)
+
+
+def give_back(*taken: tuple[str, str]) -> None:
+    """A try that succeeded was none: an office behind one address signs in as often as it likes."""
+    with database.transaction() as connection:
+        for kind, key in taken:
+            connection.execute(
+                "DELETE FROM attempts WHERE rowid ="
+                " (SELECT rowid FROM attempts WHERE bucket = ? ORDER BY made_at DESC LIMIT 1)",
+                (f"{kind} {key}",),
+            )
 
 
 def forget(kind: str, key: str) -> None:

@@ -65,8 +65,12 @@ def add(connection: sqlite3.Connection, email: str, name: str, password_hash: st
     return user
 
 
-def set_verified(connection: sqlite3.Connection, subject: str) -> None:
-    connection.execute("UPDATE users SET email_verified = 1 WHERE subject = ?", (subject,))
+def set_verified(connection: sqlite3.Connection, subject: str, password_hash: str | None) -> None:
+    """Confirmed with this password, whichever a sign-up has put in its place meanwhile."""
+    connection.execute(
+        "UPDATE users SET email_verified = 1, password_hash = ? WHERE subject = ? AND NOT email_verified",
+        (password_hash, subject),
+    )
 
 
 def set_password(connection: sqlite3.Connection, subject: str, password_hash: str) -> None:

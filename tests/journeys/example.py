@@ -69,7 +69,8 @@ class Example:
         """Somebody who went all the way."""
         person = self.person()
         assert person.post("register", email=email, name="Ada", password=password).status_code == 202
-        assert person.post("verify-email", token=self.token(email, "Confirm")).status_code == 200
+        token = self.token(email, "Confirm")
+        assert person.post("verify-email", token=token, password=password).status_code == 200
         assert person.post("login", email=email, password=password).status_code == 200
         return person
 

@@ -94,7 +94,7 @@ def test_a_person_walks_through_all_of_it(browser, example):
     assert "Look into your mail" in page.inner_text("h1")
     scan(example.link(ADA, "Confirm"))
     confirming = follow(example, inbox, "Confirm", "Confirm")
-    fill(confirming, "Confirm address")
+    fill(confirming, "Confirm address", Password=PASSWORD)
     assert "Your address is confirmed" in confirming.get_by_role("status").inner_text()
     fill(confirming, "Sign in", Email_address=ADA, Password=PASSWORD)
     assert confirming.inner_text("h1") == "Hello, Ada"
@@ -133,9 +133,7 @@ def test_a_person_walks_through_all_of_it(browser, example):
     measured(f"all of it took {time.monotonic() - began_at:.1f} s")
 
 
-@pytest.mark.parametrize(
-    "path", ["register", "login", "forgot-password", "resend-verification", "verify-email?token=a"]
-)
+@pytest.mark.parametrize("path", ["register", "login", "forgot-password", "resend-verification"])
 def test_every_field_has_a_label_and_mistakes_are_told(browser, example, path):
     page = browser.new_page(java_script_enabled=False)
     page.goto(f"{example.url}/{path}")
@@ -164,4 +162,23 @@ def test_an_invited_person_follows_the_mail(browser, example):
     assert "Your account is ready" in page.get_by_role("status").inner_text()
     page.goto(link)
     assert "used already" in page.get_by_role("alert").inner_text()
+    page.close()
+
+
+def test_a_link_to_confirm_asks_for_the_password_and_says_when_it_is_spent(browser, example):
+    email = "vera@acme.example"
+    example.person().post("register", email=email, name="Vera", password=PASSWORD)
+    link = example.link(email, "Confirm")
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(link)
+    assert email in page.inner_text("main")
+    fill(page, "Confirm address", Password="not what was chosen")
+    assert "Nothing is confirmed" in page.get_by_role("alert").inner_text()
+    assert page.get_by_role("link", name="Choose a new password").is_visible()
+    fill(page, "Confirm address", Password=PASSWORD)
+    assert "Your address is confirmed" in page.get_by_role("status").inner_text()
+    for address, sentence in [(link, "was used already"), (f"{example.url}/verify-email", "is not complete")]:
+        page.goto(address)
+        assert sentence in page.get_by_role("alert").inner_text()
+        assert page.locator("form").count() == 0
     page.close()

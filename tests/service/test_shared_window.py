@@ -1,6 +1,7 @@
 """Counting in Redis: by its clock, for all processes together, and never without a limit while it is away."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from time import sleep
 
@@ -10,6 +11,7 @@ from sqlalchemy import make_url
 from time_machine import travel
 
 from email_service.kernel import clock
+from email_service.kernel.moving_window import Place, ProcessStorage
 from email_service.kernel.shared_window import SharedStorage
 from tests.journeys.turnstile import Turnstile
 from tests.log_capture import captured_logs, parsed
@@ -31,52 +33,76 @@ def store(url) -> SharedStorage:
     return SharedStorage(url)
 
 
+def place(limit: int, seconds: int, **more) -> Place:
+    return Place(**{"key": "a", "limit": limit, "seconds": seconds, **more})
+
+
 def hits(store, count: int, limit: int, seconds: int) -> list[bool]:
-    return [store.acquire_entry("a", limit, seconds) for _ in range(count)]
+    """Which of so many hits had a place."""
+    return [not store.take([[place(limit, seconds)]])[0][0].is_over for _ in range(count)]
+
+
+def look(store, limit: int, seconds: int) -> tuple[int, float]:
+    """How many places are left, and when the next one gets free."""
+    [[standing]] = store.take([[place(limit, seconds, is_taken=False, is_told=True)]])
+    return standing.left, standing.free_in_seconds
 
 
 def test_as_many_as_allowed_have_a_place_whoever_counts(url):
     """T13"""
     stores = [SharedStorage(url) for _ in range(4)]
     with ThreadPoolExecutor(16) as pool:
-        taken = list(pool.map(lambda number: stores[number % 4].acquire_entry("a", 7, 60), range(100), timeout=30))
-    assert taken.count(True) == 7
+        taken = list(pool.map(lambda number: hits(stores[number % 4], 1, 7, 60), range(100), timeout=30))
+    assert taken.count([True]) == 7
 
 
-def test_a_place_is_free_when_its_time_is_over_and_not_before(store):
+@pytest.mark.parametrize("kind", [SharedStorage, ProcessStorage])
+def test_a_place_is_free_when_its_time_is_over_and_not_before(url, kind):
+    store = kind(url)
     assert hits(store, 3, 2, 1) == [True, True, False]
     sleep(1.05)
     assert hits(store, 3, 2, 1) == [True, True, False]
 
 
-def test_a_refused_hit_does_not_count(store):
+@pytest.mark.parametrize("kind", [SharedStorage, ProcessStorage])
+def test_a_refused_hit_and_a_look_do_not_count(url, kind):
+    store = kind(url)
     assert hits(store, 5, 1, 60) == [True] + [False] * 4
-    assert store.get_moving_window("a", 1, 60)[1] == 1
+    assert [look(store, 2, 60)[0] for _ in range(5)] == [1] * 5
 
 
-def test_hits_are_taken_all_or_none(store):
-    assert [store.acquire_entry("a", 3, 60, amount) for amount in (2, 2, 1, 4)] == [True, False, True, False]
-
-
-def test_the_window_says_when_it_began_and_what_it_holds(store):
-    began_at = clock.now().timestamp()
+@pytest.mark.parametrize("kind", [SharedStorage, ProcessStorage])
+def test_how_many_are_left_and_when_the_next_is_free_is_told(url, kind):
+    store = kind(url)
     hits(store, 3, 5, 2)
     sleep(1)
     hits(store, 1, 5, 2)
-    assert store.get_moving_window("a", 5, 2) == (pytest.approx(began_at, abs=0.3), 4)
+    assert look(store, 5, 2) == (1, pytest.approx(1, abs=0.3))
+    assert look(store, 4, 2) == (0, pytest.approx(1, abs=0.3))
     sleep(1.1)
-    assert store.get_moving_window("a", 5, 2) == (pytest.approx(began_at + 1, abs=0.3), 1)
-    assert store.get_moving_window("never", 5, 2) == (pytest.approx(clock.now().timestamp(), abs=0.3), 0)
+    assert look(store, 5, 2) == (4, pytest.approx(0.9, abs=0.3))
+    sleep(1)
+    assert look(store, 5, 2) == (5, 0)
+
+
+@pytest.mark.parametrize("kind", [SharedStorage, ProcessStorage])
+def test_turns_after_one_without_a_place_take_none(url, kind):
+    """F18: who is over his own quota uses up nobody else's."""
+    store = kind(url)
+    own, day, others = place(1, 60, key="own"), place(3, 3600, key="day"), place(5, 60, key="other")
+    told = [[[each.is_over for each in turn] for turn in store.take([[own, day], [others]])] for _ in range(3)]
+    assert told == [[[False, False], [False]], [[True, False]], [[True, False]]]
+    left = [store.take([[replace(each, is_taken=False, is_told=True)]])[0][0].left for each in (own, day, others)]
+    assert left == [0, 0, 4]
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
 def test_a_wrong_clock_of_whoever_counts_changes_nothing(store, hours):
-    """F12: the window is the store's, and how long to wait is told in the time of whoever asks."""
+    """F12: the window is the store's."""
     assert hits(store, 2, 2, 3600) == [True, True]
     with travel(clock.now() + timedelta(hours=hours)):
         assert hits(store, 1, 2, 3600) == [False]
-        began_at, count = store.get_moving_window("a", 2, 3600)
-        assert (count, began_at) == (2, pytest.approx(clock.now().timestamp(), abs=1))
+        assert look(store, 2, 3600) == (0, pytest.approx(3600, abs=1))
 
 
 def test_what_nobody_asks_for_any_more_is_forgotten(store, redis_url):
@@ -87,12 +113,12 @@ def test_what_nobody_asks_for_any_more_is_forgotten(store, redis_url):
         assert server.dbsize() == 0
 
 
-def test_while_it_is_away_this_process_counts(monkeypatch):
+def test_while_it_is_away_this_process_counts():
     """T34, F5"""
     lonely = SharedStorage(GONE)
     with captured_logs() as stream:
         assert hits(lonely, 5, 3, 60) == [True] * 3 + [False] * 2
-        assert lonely.get_moving_window("a", 3, 60)[1] == 3
+        assert look(lonely, 3, 60)[0] == 0
     assert [line["event"] for line in parsed(stream)] == ["quotas.store_away"]
     assert lonely.check() is False
 
@@ -114,6 +140,6 @@ def test_of_those_who_come_while_it_hangs_only_one_waits(url):
             while not stream.getvalue():
                 assert clock.monotonic_seconds() < deadline
                 sleep(0.1)
-                store.get_moving_window("a", 5, 60)
+                look(store, 5, 60)
     assert [line["event"] for line in parsed(stream)] == ["quotas.store_back"]
-    assert store.get_moving_window("a", 5, 60)[1] in {1, 2}  # what timed out may have been counted all the same
+    assert look(store, 5, 60)[0] in {3, 4}  # what timed out may have been counted all the same
