@@ -74,7 +74,7 @@ lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
 image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
 	@tests/image/run.sh
 
-races: setup ## the races of tokens and sessions, 200 rounds each instead of 20 (a quarter of an hour)
+races: setup ## the races of tokens and sessions, 200 rounds each instead of 10 (a quarter of an hour)
 	@RACE_ROUNDS=200 $(BIN)/python -m pytest -rP tests/service/test_token_races.py tests/http/test_redemption_races.py \
 		tests/http/test_session_races.py $(ARGS)
 

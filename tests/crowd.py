@@ -28,7 +28,7 @@ from email_service import extensions
 from email_service.kernel import derivation, logs
 from tests.applications import House, opened
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "20"))  # `make races` runs 200 of each
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "10"))  # `make races` runs 200 of each
 PROCESSES, THREADS = 2, 32
 CALLERS = PROCESSES * THREADS
 START_SECONDS, ROUND_SECONDS, STOP_SECONDS = 60, 60, 10

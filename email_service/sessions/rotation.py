@@ -4,10 +4,10 @@ An answer may get lost on the way, so for half a minute a replaced token gets th
 was seen. Any other token that was replaced is in the wrong hands, or its child is (RFC 9700 4.14.2).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Uuid, bindparam, select, update
+from sqlalchemy import BindParameter, Float, Select, Uuid, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from email_service.audit import service as audit
@@ -51,13 +51,32 @@ _TAKE = (
     update(_TOKENS)
     .where(_TOKENS.c.token_hash == _PRESENTED, _TOKENS.c.used_at.is_(None))
     .values(used_at=database_now())
-    .returning(_TOKENS.c.id, _TOKENS.c.used_at)
+    .returning(_TOKENS.c.id, _TOKENS.c.session_id, _TOKENS.c.used_at)
 )
 _MOVE_ON = (
     update(_SESSIONS)
     .where(_SESSIONS.c.id == bindparam("family_id", type_=Uuid))
     .values(last_used_at=bindparam("now", type_=TZDateTime), idle_expires_at=bindparam("idle_until", type_=TZDateTime))
 )
+
+
+def _build_replacement() -> Select[Any]:
+    """Taking the token, adding its child and moving the session on, where the database does all three at once."""
+    taken = _TAKE.cte("taken")
+    given = [bindparam(f"child_{name}", type_=_TOKENS.c[name].type) for name in ("id", "nonce", "token_hash")]
+    child = select(*given, taken.c.session_id, taken.c.id, taken.c.used_at)
+    names = ["id", "nonce", "token_hash", "session_id", "parent_id", "issued_at"]
+    idle = func.make_interval(0, 0, 0, 0, 0, 0, bindparam("idle_seconds", type_=Float))
+    moved = (
+        update(_SESSIONS)
+        .where(_SESSIONS.c.id == taken.c.session_id)
+        .values(last_used_at=taken.c.used_at, idle_expires_at=taken.c.used_at + idle)
+    )
+    replacement = select(taken.c.used_at)
+    return replacement.add_cte(insert(_TOKENS).from_select(names, child).cte("child"), moved.cte("moved"))
+
+
+_REPLACE = _build_replacement()
 
 
 def refresh(session: Session, desk: Desk, presented: str, actor: Actor) -> Pair | BadRequestError:
@@ -69,8 +88,8 @@ def refresh(session: Session, desk: Desk, presented: str, actor: Actor) -> Pair 
     # The account, then its session, then the tokens of that: an erasure locks them in the same order.
     _check_account(session, desk, token_hash)
     family = _lock_live(session, token_hash)
-    if taken := _take(session, token_hash):
-        return _replace(session, desk, family, taken)
+    if pair := _replace(session, desk, family, token_hash):
+        return pair
     if child := _find_unseen_child(session, token_hash):
         return service.tell(desk, family, child.nonce, child.now)
     service.end(session, UserSession.id == family.id, RevokeReason.REUSE)
@@ -108,17 +127,20 @@ def _lock_live(session: Session, token_hash: bytes) -> Any:
     return family
 
 
-def _take(session: Session, token_hash: bytes) -> Any | None:
-    """One conditional update: of any number at the same time, one gets the row (T26)."""
-    return ask(session.connection(), _TAKE, {"presented": token_hash})
-
-
-def _replace(session: Session, desk: Desk, family: Any, taken: Any) -> Pair:
-    now: datetime = taken.used_at
-    nonce = service.add_token(session, desk, family.id, taken.id, now)
-    idle_until = now + timedelta(seconds=desk.lifetimes.idle_seconds)
-    run(session.connection(), _MOVE_ON, {"family_id": family.id, "now": now, "idle_until": idle_until})
-    return service.tell(desk, family, nonce, now)
+def _replace(session: Session, desk: Desk, family: Any, token_hash: bytes) -> Pair | None:
+    """The next pair, when the token was still to be used: of any number at the same time, one gets it (T26)."""
+    connection, child = session.connection(), service.make_token(desk)
+    idle_seconds = desk.lifetimes.idle_seconds
+    if connection.dialect.name == "postgresql":
+        given = {f"child_{name}": value for name, value in child.items()}
+        taken = ask(connection, _REPLACE, {"presented": token_hash, "idle_seconds": idle_seconds, **given})
+    else:
+        taken = ask(connection, _TAKE, {"presented": token_hash})
+        if taken is not None:
+            service.add_token(session, child, family.id, taken.used_at, taken.id)
+            idle_until = taken.used_at + timedelta(seconds=idle_seconds)
+            run(connection, _MOVE_ON, {"family_id": family.id, "now": taken.used_at, "idle_until": idle_until})
+    return service.tell(desk, family, child["nonce"], taken.used_at) if taken else None
 
 
 def _find_unseen_child(session: Session, token_hash: bytes) -> Any | None:

@@ -88,10 +88,11 @@ def start(session: Session, desk: Desk, order: Order, actor: Actor) -> Pair:
     family = _build(desk.lifetimes, order, now)
     session.add(family)
     session.flush()
-    nonce = add_token(session, desk, family.id, None, now)
+    token = make_token(desk)
+    add_token(session, token, family.id, now)
     audit.record(session, actor, "session.started", order.subject, id=str(family.id))
     session.flush()
-    return tell(desk, family, nonce, now)
+    return tell(desk, family, token["nonce"], now)
 
 
 def check_account(session: Session, desk: Desk, subject: str) -> None:
@@ -105,19 +106,18 @@ def check_account(session: Session, desk: Desk, subject: str) -> None:
         raise AccountDisabledError
 
 
-def add_token(session: Session, desk: Desk, family_id: UUID, parent_id: UUID | None, now: datetime) -> bytes:
-    """The nonce of a new refresh token of the session with this id, which is written already."""
+def make_token(desk: Desk) -> dict[str, Any]:
+    """A new refresh token as far as it does not depend on its session: what `add_token` writes."""
     nonce = desk.deriver.new_nonce()
-    row = {
-        "id": new_id(),
-        "session_id": family_id,
-        "parent_id": parent_id,
-        "nonce": nonce,
-        "token_hash": crypto.hash_secret(desk.deriver.token(nonce)),
-        "issued_at": now,
-    }
+    return {"id": new_id(), "nonce": nonce, "token_hash": crypto.hash_secret(desk.deriver.token(nonce))}
+
+
+def add_token(
+    session: Session, made: dict[str, Any], family_id: UUID, now: datetime, parent_id: UUID | None = None
+) -> None:
+    """Write a refresh token of the session with this id, which is written already."""
+    row = {**made, "session_id": family_id, "parent_id": parent_id, "issued_at": now}
     insert_together(session.connection(), [(table_of(RefreshToken), row)])
-    return nonce
 
 
 def tell(desk: Desk, family: Any, nonce: bytes, now: datetime) -> Pair:

@@ -1,6 +1,8 @@
 """The main app of examples/ against somebody who wants another's account, or to know who has one."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -164,3 +166,27 @@ def test_a_page_that_is_not_there_says_so_in_its_own_way(example, path):
     answer = requests.get(example.url + path, timeout=10)
     assert (answer.status_code, "There is no such page." in answer.text) == (404, True)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_an_address_is_confirmed_with_the_password_that_was_typed(example):
+    """Neither a sign-up between the look at the link and its redemption changes that, nor the link a reset."""
+    program = """
+import sqlite3
+import subprocess
+import sys
+from main_app import database, users
+connection = sqlite3.connect(":memory:")
+connection.row_factory = sqlite3.Row
+connection.executescript(database._TABLES)
+owner = users.add(connection, "ada@acme.example", "Ada", "typed")
+users.add(connection, "ada@acme.example", "Eve", "a stranger's")
+users.set_verified(connection, owner.subject, "typed")
+print(users.find(connection, owner.subject).password_hash)
+users.set_password(connection, owner.subject, "from a reset")
+users.set_verified(connection, owner.subject, "typed")
+print(users.find(connection, owner.subject).password_hash)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=example.environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout.splitlines() == ["typed", "from a reset"]
