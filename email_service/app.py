@@ -13,6 +13,7 @@ from email_service.accounts.directory import Directory, Nobody, Registry
 from email_service.accounts.http_directory import HttpDirectory
 from email_service.accounts.service import Followers
 from email_service.audit import routes as audit
+from email_service.audit.quota_hits import QuotaHits
 from email_service.delivery import outbox
 from email_service.delivery import routes as explanations
 from email_service.delivery.breaker import find_outages
@@ -49,7 +50,8 @@ from email_service.tokens.service import Office, Terms
 from email_service.web import access, bodies, context, health, metrics, problems
 
 # A request waits this long for the store of the limits before it is counted in this process instead.
-_REDIS_OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5}
+# The number of threads bounds its connections already; RESP2 is what every Redis and every proxy speaks.
+_REDIS_OPTIONS = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "max_connections": 2**16, "protocol": 2}
 # A server that went without a word must not keep a thread for the minutes that TCP would wait.
 _POSTGRESQL_OPTIONS = {"connect_timeout": 5, "tcp_user_timeout": 20_000, "keepalives_idle": 20}
 _DOCUMENTATION = {
@@ -168,6 +170,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         override_lanes=settings.suppression_override_lanes,
     )
     parts = context.Parts(sessions, glances, context.wake_nobody)
+    parts.note_breach = QuotaHits().note
     broker = settings.celery_broker_url
     table = engine.make_route_table(settings)
     probes = health.Probes(

@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from email_service import extensions, settings
 from email_service.app import create_app
+from email_service.audit.quota_hits import QuotaHits
 from email_service.clients import service as clients
 from email_service.clients.models import PUBLIC_CLIENT_ID, Client
 from email_service.delivery import outbox
@@ -204,3 +205,4 @@ def empty(house: House) -> None:
         session.add(Client(id=PUBLIC_CLIENT_ID, name="(public)", scopes=[], created_at=clock.now()))
     house.parts.get(Signer)._read_at_seconds = float("-inf")  # its key was among the rows
     extensions.limiter.reset()
+    house.parts.note_breach = QuotaHits().note

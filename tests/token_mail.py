@@ -67,7 +67,7 @@ def look(house: House, purpose: Purpose, token: str) -> Any:
 def consume(house: House, presented: Presented, repeat_key: str | None = None) -> Any:
     """Redeem in two transactions, as the routes do; the row."""
     with house.sessions.begin() as session:
-        guess = redemption.count_guess(session.connection(), presented)
+        guess = redemption.count_guess(session.connection(), presented, SHOP) if presented.code else None
     evidence = redemption.weigh(house.parts.get(Deriver), presented, guess)
     office = redemption.consult(house.parts.glances, house.parts.get(Office), evidence)
     with house.sessions.begin() as session:

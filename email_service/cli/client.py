@@ -4,6 +4,8 @@ import json
 
 import click
 
+from email_service.audit import service as audit
+from email_service.audit.service import OPERATOR
 from email_service.cli import house
 from email_service.clients import service
 
@@ -22,6 +24,7 @@ def create(name: str, scopes: tuple[str, ...], rate_limit: str | None, is_json: 
     """Create a client and print its API key, this once."""
     with house.transaction() as session:
         made, api_key = service.create(session, name, scopes, rate_limit)
+        audit.record(session, OPERATOR, "client.created", name, scopes=made.scopes, rate_limit=rate_limit)
         client_id = str(made.id)
     if is_json:
         print(json.dumps({"client_id": client_id, "api_key": api_key}))
@@ -36,6 +39,7 @@ def rotate(name: str, is_json: bool) -> None:
     """Print a new API key; the present keys work for 24 hours longer."""
     with house.transaction() as session:
         api_key = service.rotate(session, name)
+        audit.record(session, OPERATOR, "client.key_rotated", name)
     hours = int(service.ROTATION_OVERLAP.total_seconds() // 3600)
     if is_json:
         print(json.dumps({"api_key": api_key}))
@@ -49,6 +53,7 @@ def revoke(name: str) -> None:
     """Close all keys of a client at once."""
     with house.transaction() as session:
         service.revoke(session, name)
+        audit.record(session, OPERATOR, "client.revoked", name)
     print(f"Revoked {name}: none of its keys opens anything any more.")
 
 

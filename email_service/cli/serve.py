@@ -6,6 +6,7 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,6 +19,8 @@ from celery.signals import setup_logging
 from flask import Flask
 
 from email_service.app import configure_logs, create_app
+from email_service.audit import service as audit
+from email_service.audit.service import OPERATOR
 from email_service.celery_app import create_celery
 from email_service.cli import health, house
 from email_service.cli.server import Server
@@ -30,6 +33,7 @@ from email_service.kernel import heap
 from email_service.kernel.heartbeat import Heartbeat
 from email_service.kernel.lanes import LANES
 from email_service.settings import MailMode, Settings, load
+from email_service.settings.variables import DEFAULT_PUBLIC_URL
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +52,7 @@ def run(host: str, port: int, workers: int, threads: int) -> None:
     host = host.removeprefix("[").removesuffix("]")
     _refuse_taken(host, port)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    settings = load()
+    settings = _at(host, place, load())
     app = house.build(settings)
     _upgrade(app)
     api_key = _development_key(app, settings)
@@ -148,6 +152,13 @@ class _Beat(Beat):
             signal.signal(number, lambda *_: service.stop())
 
 
+def _at(host: str, place: str, settings: Settings) -> Settings:
+    """The settings of a service on this machine alone: links lead to where it listens, unless it was told otherwise."""
+    is_here = host == "localhost" or (host.replace(".", "").isdigit() and host.startswith("127.")) or host == "::1"
+    is_told = settings.public_url != DEFAULT_PUBLIC_URL
+    return settings if is_told or not is_here else replace(settings, public_url=f"http://{place}")
+
+
 def _refuse_taken(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,6 +181,7 @@ def _development_key(app: Flask, settings: Settings) -> str | None:
     with house.parts(app).sessions.begin() as session:
         if any(clients.everyone(session)):
             return None
+        audit.record(session, OPERATOR, "client.created", DEVELOPMENT_CLIENT, scopes=["*"], rate_limit=None)
         return clients.create(session, DEVELOPMENT_CLIENT, ["*"])[1]
 
 

@@ -219,6 +219,9 @@ def _configure_postgresql(connection: Any, record: Any) -> None:
     record.info[_IS_NEW] = True
     # Whoever locks a table for long gets callers a 503 and a Retry-After, not requests that never end.
     connection.execute(f"SET lock_timeout = {_LOCK_MILLISECONDS}")
+    # Whatever this server's own defaults are.
+    connection.execute("SET default_transaction_isolation = 'read committed'")
+    connection.execute("SET datestyle = 'ISO'")
     connection.commit()
 
 

@@ -111,7 +111,8 @@ def _bound(binders: Sequence[_Binder], rows: Sequence[NewRow]) -> Iterator[tuple
 def _text(dialect: Dialect, statement: Statement) -> tuple[str, Mapping[str, Any]]:
     """The statement's text, and the parameters that stand in it already."""
     compiled = statement.compile(dialect=dialect)
-    return str(compiled), compiled.params
+    # A parameter that somebody forgets to give is an error, and not a NULL.
+    return str(compiled), {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
 
 @lru_cache(_SHAPES)

@@ -25,7 +25,7 @@ for place, key in ipairs(KEYS) do
   if over_in and turn ~= over_in then break end
   local first = now - seconds
   local last = tonumber(redis.call('LINDEX', key, limit - 1) or first - 1)
-  local is_over, left, free_in = last >= first, 0, last + seconds - now
+  local is_over, left, free_in = tonumber(limit) < 1 or last >= first, 0, last + seconds - now
   if is_over then
     over_in = turn
   else
@@ -67,17 +67,22 @@ class SharedStorage(RedisStorage):
 
     def take(self, turns: Turns) -> list[list[Standing]]:
         """Take places turn by turn, and tell of each turn that was reached."""
-        if not self._may_ask():
+        pause_seconds = self._pause_seconds
+        if pause_seconds and not self._may_ask_again(turns):
             return self._here.take(turns)
         try:
             standings = self._ask(turns)
         except self.base_exceptions as error:
-            self._note_absence(error)
+            self._note_absence(error, pause_seconds)
             return self._here.take(turns)
-        if self._pause_seconds:
+        if pause_seconds:
             self._pause_seconds = 0.0
             _log.info("quotas.store_back")
         return standings
+
+    def check(self) -> bool:
+        """Whether Redis counts: one that can be read and not written does not."""
+        return not self._pause_seconds and super().check()
 
     def reset(self) -> int | None:
         """Forget everything, here too."""
@@ -95,21 +100,27 @@ class SharedStorage(RedisStorage):
         reached = zip(places, standings, strict=False)
         return [[standing for _, standing in turn] for _, turn in groupby(reached, key=lambda each: each[0][0])]
 
-    def _may_ask(self) -> bool:
-        """Of the requests of a pause only the first after its end asks: it may wait in vain, and no other does."""
-        if not self._pause_seconds:
-            return True
+    def _may_ask_again(self, turns: Turns) -> bool:
+        """Of the requests of a pause only the first after its end asks: it may wait in vain, and no other does.
+
+        Those that only look never do: a Redis that is full or a replica would answer that nothing was ever counted.
+        """
+        if not any(place.is_taken for turn in turns for place in turn):
+            return False
         with self._lock:
             is_due = clock.monotonic_seconds() >= self._asked_again_at_seconds
             if is_due:
                 self._asked_again_at_seconds = clock.monotonic_seconds() + self._pause_seconds
             return is_due
 
-    def _note_absence(self, error: Exception) -> None:
+    def _note_absence(self, error: Exception, pause_seconds: float) -> None:
+        """Begin a pause, or a longer one after the one in which Redis was asked in vain."""
         with self._lock:
-            if not self._pause_seconds:
+            if self._pause_seconds != pause_seconds:
+                return  # another request has noted it, of those that were under way together
+            if not pause_seconds:
                 _log.warning("quotas.store_away", error=type(error).__name__, counted="in this process")
-            self._pause_seconds = min(max(1.0, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
+            self._pause_seconds = min(max(1.0, 2 * pause_seconds), _LONGEST_PAUSE_SECONDS)
             self._asked_again_at_seconds = clock.monotonic_seconds() + self._pause_seconds
 
 

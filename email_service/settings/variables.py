@@ -54,6 +54,8 @@ class LogFormat(StrEnum):
     HUMAN = "human"
 
 
+DEFAULT_PUBLIC_URL = "http://127.0.0.1:8000"
+
 _token_ttl = values.duration(60, 30 * 86_400)
 
 
@@ -181,7 +183,7 @@ class Settings:
     )
 
     frontend_url: str | None = field(metadata=env(values.origin))  # None: links lead to the hosted pages
-    public_url: str = field(metadata=env(values.origin, default="http://127.0.0.1:8000"))
+    public_url: str = field(metadata=env(values.origin, default=DEFAULT_PUBLIC_URL))
     brand_name: str = field(metadata=env(values.line, default="Example App"))
     brand_logo_url: str | None = field(metadata=env(values.url("https", "http")))
     brand_color: str = field(metadata=env(values.color, default="#1f4fd8"))

@@ -3,13 +3,19 @@
 Knows how what is written gets committed; what is written, and when a token can be redeemed, is `redemption`'s.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
+from email_service.audit import service as audit
 from email_service.audit.service import Actor
+from email_service.kernel.errors import BadRequestError
 from email_service.tokens import notices, redemption
 from email_service.tokens.redemption import Evidence, Presented, Redeemed
 from email_service.tokens.service import Office
-from email_service.web import context
+from email_service.web import auth, context
+
+_NOBODYS = "unknown"
 
 
 def redeem(
@@ -19,21 +25,38 @@ def redeem(
 
     With an API key that is not live there is no token.
     """
-    evidence, office = weigh(presented, key_id)
-    if presented.purpose in redemption.FOLLOWED:
-        with context.transaction() as session:
-            return redemption.redeem_and_tell(session, office, evidence, actor, repeat_key)
-    with context.single_write() as connection:
-        return redemption.redeem(connection, evidence, actor, repeat_key)
+    evidence, office = weigh(presented, actor, key_id)
+    with refusals_noted(evidence, actor):
+        if presented.purpose in redemption.FOLLOWED:
+            with context.transaction() as session:
+                return redemption.redeem_and_tell(session, office, evidence, actor, repeat_key)
+        with context.single_write() as connection:
+            return redemption.redeem(connection, evidence, actor, repeat_key)
 
 
-def weigh(presented: Presented, key_id: UUID | None = None) -> tuple[Evidence, Office]:
+def weigh(presented: Presented, actor: Actor, key_id: UUID | None = None) -> tuple[Evidence, Office]:
     """What was presented, after a code was counted, committed and compared, and the office to redeem it in."""
     office, guess = context.part(Office), None
     if presented.code is not None:
         with context.single_write() as connection:
-            guess = redemption.count_guess(connection, presented, key_id)
+            guess = redemption.count_guess(connection, presented, actor, key_id)
     evidence = redemption.weigh(office.deriver, presented, guess, key_id)
     if presented.purpose in notices.PURPOSES:
         office = redemption.consult(context.parts().glances, office, evidence)
     return evidence, office
+
+
+@contextmanager
+def refusals_noted(evidence: Evidence, actor: Actor) -> Iterator[None]:
+    """Write down that what was presented could not be redeemed. UnauthenticatedError when its API key is not live."""
+    try:
+        yield
+    except BadRequestError as error:
+        if evidence.key_id is not None:
+            auth.make_sure()
+        presented = evidence.presented
+        with context.look() as connection:
+            subject = presented.email or redemption.find_subject(connection, evidence) or _NOBODYS
+        told = {"purpose": presented.purpose, "reason": error.code}
+        context.write_apart([audit.row(actor, "token.refused", subject, **told)])
+        raise

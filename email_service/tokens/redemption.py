@@ -36,7 +36,7 @@ REPEATABLE_FOR = timedelta(minutes=10)
 FOLLOWED = notices.PURPOSES | {Purpose.EMAIL_VERIFICATION}
 
 _WRONG_CODE = "The code is wrong, has expired, was used or was tried too often. Ask for a new one."
-_CONSUMED = "token.consumed"
+_CONSUMED, _GUESSED = "token.consumed", "token.guessed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +95,20 @@ def find(connection: Connection, presented: Presented, key_id: UUID | None = Non
     return _judge(_look(connection, Evidence(presented, key_id=key_id)))
 
 
-def count_guess(connection: Connection, presented: Presented, key_id: UUID | None = None) -> Guess | None:
-    """Count this guess at the live code of the address; None when there is no such code, or a token is presented.
+def count_guess(connection: Connection, presented: Presented, actor: Actor, key_id: UUID | None = None) -> Guess | None:
+    """Count this guess at the live code of the address; None when there is no such code.
 
-    With an API key that is not live there is no code.
+    Something is written either way, so that committing tells nobody whether there is one (T12). With an API key that is
+    not live there is no code.
     """
-    if presented.email is None:
-        return None
-    values = {"wanted_key": address_key(presented.email), **_values(presented, key_id)}
-    row = ask(connection, _COUNT_GUESS, values)
+    email = presented.email or ""
+    values = {"wanted_key": address_key(email), **_values(presented, key_id)}
+    if connection.dialect.name == "postgresql":
+        noted = {"guessed_at": email, "guessed_purpose": presented.purpose}
+        row = ask(connection, _COUNT_AND_NOTE, {**values, **noted, **audit.told_by(actor)})
+    else:
+        row = ask(connection, _COUNT_GUESS, values)
+        insert_together(connection, [audit.row(actor, _GUESSED, email, purpose=presented.purpose)])
     return Guess(row.id, row.nonce, row.code_hash or b"") if row else None
 
 
@@ -187,6 +192,12 @@ def _take(connection: Connection, evidence: Evidence, actor: Actor, key_hash: by
     return row
 
 
+def find_subject(connection: Connection, evidence: Evidence) -> str | None:
+    """Whose token is meant, whatever became of it; None when there is no such token."""
+    found = _look(connection, evidence)
+    return None if found is None else found.subject
+
+
 def _look(connection: Connection, evidence: Evidence) -> Any | None:
     return ask(connection, evidence.statements.look, evidence.values)
 
@@ -266,5 +277,12 @@ def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
     )
 
 
+def _note_guess(count: ReturningUpdate[Any]) -> Select[Any]:
+    guessed = select(bindparam("guessed_at", type_=String).label("subject")).subquery()
+    noted = audit.insertion(guessed, _GUESSED, purpose=bindparam("guessed_purpose", type_=String)).cte("noted")
+    return select(count.cte("counted")).add_cte(noted)
+
+
 _BY_HASH, _BY_ID = _build_statements("token_hash"), _build_statements("id")
 _COUNT_GUESS = _count_guess(table_of(Token))
+_COUNT_AND_NOTE = _note_guess(_COUNT_GUESS)

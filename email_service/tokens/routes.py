@@ -67,12 +67,13 @@ def consume(presented: Presented, headers: dict[str, Any]) -> Response:
         redeemed = redeeming.redeem(presented, actor, key_id=key_id)
         auth.note_live_key()
         return answers.respond(schemas.tell_redeemed(redeemed.row), HTTPStatus.OK)
-    evidence, office = redeeming.weigh(presented, key_id)
-    return answers.answer_once(
-        headers["key"],
-        HTTPStatus.OK,
-        lambda session: schemas.tell_redeemed(redemption.redeem_and_tell(session, office, evidence, actor).row),
-    )
+    evidence, office = redeeming.weigh(presented, actor, key_id)
+    with redeeming.refusals_noted(evidence, actor):
+        return answers.answer_once(
+            headers["key"],
+            HTTPStatus.OK,
+            lambda session: schemas.tell_redeemed(redemption.redeem_and_tell(session, office, evidence, actor).row),
+        )
 
 
 @blueprint.delete("")

@@ -41,7 +41,7 @@ def requires(scope: str, *, checks_key_itself: bool = False) -> Callable[[Callab
                 return view(*args, **kwargs)
             finally:
                 # Whatever the answer is, nobody gets it with a key that has been revoked.
-                _make_sure()
+                make_sure()
 
         documentation: dict[str, Any] = {
             "security": [{"ApiKey": []}],
@@ -62,6 +62,18 @@ def caller() -> Caller:
     return found
 
 
+def make_sure() -> None:
+    """UnauthenticatedError unless the key was seen, during this request, to be live."""
+    if g.is_key_live:
+        return
+    with context.look() as connection:
+        g.is_key_live = clients.is_live(connection, g.caller.key_id)
+    if not g.is_key_live:
+        context.parts().keyring.forget(g.presented_key)
+        limits.count_stranger()
+        raise UnauthenticatedError
+
+
 def note_live_key() -> None:
     """The caller's key was just seen to be live."""
     g.is_key_live = True
@@ -74,14 +86,19 @@ def _admit() -> None:
     known = context.parts().keyring.recall(presented)
     g.is_key_live, g.presented_key = known is None, presented
     g.caller = known or _authenticate(presented)
-    if not hasattr(current_app.view_functions[request.endpoint or ""], _CHECKS_KEY_ITSELF):
-        _make_sure()
+    # Flask answers OPTIONS by itself, so no view would check anything.
+    if request.method == "OPTIONS" or not hasattr(_view(), _CHECKS_KEY_ITSELF):
+        make_sure()
     structlog.contextvars.bind_contextvars(client=g.caller.name)
     with ExitStack() as refusal:
-        refusal.callback(_make_sure)
+        refusal.callback(make_sure)
         limits.count_caller()
         bodies.read()
         refusal.pop_all()
+
+
+def _view() -> Callable[..., Any]:
+    return current_app.view_functions[request.endpoint or ""]
 
 
 def _authenticate(presented: str) -> Caller:
@@ -94,15 +111,3 @@ def _authenticate(presented: str) -> Caller:
         raise
     context.parts().keyring.remember(presented, found)
     return found
-
-
-def _make_sure() -> None:
-    """UnauthenticatedError unless the key was seen, during this request, to be live."""
-    if g.is_key_live:
-        return
-    with context.look() as connection:
-        g.is_key_live = clients.is_live(connection, g.caller.key_id)
-    if not g.is_key_live:
-        context.parts().keyring.forget(g.presented_key)
-        limits.count_stranger()
-        raise UnauthenticatedError

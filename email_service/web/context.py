@@ -4,7 +4,7 @@ The transaction here is the only one that commits on behalf of HTTP; workers are
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.clients.keyring import Keyring
 from email_service.kernel import orm
+from email_service.kernel.rows import NewRow, insert_together
 
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _Part = TypeVar("_Part")
@@ -31,6 +32,7 @@ class Parts:
         self.glances = glances  # sessions in which every statement is a transaction of its own
         self.wake = wake
         self.keyring = Keyring()
+        self.note_breach: Callable[[str, str, str], None] = note_nothing  # of a quota: its scope, its key and its text
         self._by_type: dict[type, object] = {}
 
     def add(self, *parts: object) -> None:
@@ -131,6 +133,14 @@ def single_write() -> Iterator[Connection]:
             yield current.connection()
 
 
+def write_apart(rows: Sequence[NewRow]) -> None:
+    """Insert rows that stay although the request fails, and nothing else of what it did until now."""
+    if "session" in g:
+        g.session.rollback()
+    with single_write() as connection:
+        insert_together(connection, rows)
+
+
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _REQUEST_ID_FORM.fullmatch(given) else str(orm.new_id())
@@ -147,6 +157,10 @@ def _end(_error: BaseException | None) -> None:
     current: Session | None = g.pop("session", None)
     if current is not None:
         current.close()
+
+
+def note_nothing(_scope: str, _key: str, _allowed: str) -> None:
+    """For applications that nobody audits."""
 
 
 def wake_nobody(_lanes: Iterable[str]) -> None:

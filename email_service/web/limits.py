@@ -50,6 +50,8 @@ def enter(*quotas: Quota) -> tuple[Quota | None, dict[str, list[Window]]]:
     standings = _store().take([_places(quota) for quota in quotas])
     told = dict(zip(quotas, standings, strict=False))
     over = next((quota for quota, found in told.items() if any(each.is_over for each in found)), None)
+    if over is not None:
+        context.parts().note_breach(over.scope, over.key, over.allowed)
     return over, {quota.scope: list(_windows(quota, found)) for quota, found in told.items()}
 
 
@@ -62,7 +64,7 @@ def refuse_over(*quotas: Quota) -> None:
 
 def wait_seconds(windows: list[Window]) -> int:
     """How long to wait until all the windows of a quota have a place again."""
-    return max(1, *(window.free_in_seconds for window in windows if not window.left), 1)
+    return max([1, *(window.free_in_seconds for window in windows if not window.left)])
 
 
 def network_key(remote_address: str | None) -> str:
@@ -108,4 +110,4 @@ def _windows(quota: Quota, standings: list[Standing]) -> Iterator[Window]:
 
 @lru_cache
 def _parsed(text: str) -> tuple[RateLimitItem, ...]:
-    return tuple(sorted(parse_many(text)))
+    return tuple(sorted(set(parse_many(text))))

@@ -73,7 +73,7 @@ def test_a_token_is_redeemed_once_for_an_assertion(house, stranger):
     }
     again = stranger.consume(token=token)
     assert (again.status_code, again.json["code"]) == (400, "token_used")
-    assert [name for name, _, _ in audited(house)] == ["token.issued", "token.consumed"]
+    assert [name for name, _, _ in audited(house)] == ["token.issued", "token.consumed", "token.refused"]
 
 
 def test_an_assertion_is_for_whom_the_operator_names(house, reopen):

@@ -45,6 +45,15 @@ def test_a_second_start_takes_the_same_port_finds_its_data_and_prints_no_key(hou
     assert again.get(f"/v1/messages/{message['id']}")["status"] == "sent"
 
 
+def test_links_lead_to_the_port_that_it_listens_on(house):
+    """T17: where nothing else is said, to this machine; never to what a request says of its host."""
+    web = house().serve()
+    order = {"purpose": "email_verification", "subject": "u-1", "email": "ada@example.com"}
+    assert web.call("POST", "/v1/tokens", json=order).status_code == 201
+    (mail,) = requests.get(f"{web.url}/inbox/messages?wait_seconds=5", timeout=10).json()["data"]
+    assert [link for link in mail["links"] if link.startswith(f"{web.url}/pages/email-verification?token=")]
+
+
 def test_a_taken_port_is_one_sentence(house):
     installation = house()
     with socket.create_server(("127.0.0.1", free_port())) as taken:

@@ -13,6 +13,7 @@ from time_machine import travel
 from email_service.kernel import clock
 from email_service.kernel.moving_window import Place, ProcessStorage
 from email_service.kernel.shared_window import SharedStorage
+from tests.journeys.private_servers import private_redis
 from tests.journeys.turnstile import Turnstile
 from tests.log_capture import captured_logs, parsed
 
@@ -123,23 +124,71 @@ def test_while_it_is_away_this_process_counts():
     assert lonely.check() is False
 
 
-def test_of_those_who_come_while_it_hangs_only_one_waits(url):
-    """F5: a Redis that takes connections and says nothing costs one time-out a pause, and not one a request."""
-    where = make_url(url)
-    with Turnstile(where.port or 6379) as gate:
-        through = where.set(host="127.0.0.1", port=gate.port).render_as_string(hide_password=False)
-        store = SharedStorage(through, socket_timeout=0.5)
+@pytest.mark.parametrize("kind", [SharedStorage, ProcessStorage])
+def test_where_nothing_is_allowed_nobody_has_a_place(url, kind):
+    assert hits(kind(url), 3, 0, 60) == [False] * 3
+
+
+@pytest.fixture
+def gate(url):
+    """Between the store and its Redis."""
+    with Turnstile(make_url(url).port or 6379) as gate:
+        yield gate
+
+
+@pytest.fixture
+def through(url, gate) -> SharedStorage:
+    where = make_url(url).set(host="127.0.0.1", port=gate.port).render_as_string(hide_password=False)
+    return SharedStorage(where, socket_timeout=0.5)
+
+
+def seconds_until_back(store, stream) -> float:
+    begun_at = clock.monotonic_seconds()
+    while "quotas.store_back" not in stream.getvalue():
+        assert clock.monotonic_seconds() < begun_at + 10
+        sleep(0.05)
         hits(store, 1, 5, 60)
-        gate.hold(b"EVALSHA")
-        begun_at = clock.monotonic_seconds()
-        assert hits(store, 20, 5, 60).count(True) == 5
+    return clock.monotonic_seconds() - begun_at
+
+
+def test_of_those_who_come_while_it_hangs_only_one_waits(through, gate):
+    """F5: a Redis that takes connections and says nothing costs one time-out a pause, and not one a request."""
+    hits(through, 1, 5, 60)
+    gate.hold(b"EVALSHA")
+    begun_at = clock.monotonic_seconds()
+    with captured_logs() as stream:
+        assert hits(through, 20, 5, 60).count(True) == 5
         assert clock.monotonic_seconds() - begun_at < 1.4
         gate.release()
-        with captured_logs() as stream:
-            deadline = clock.monotonic_seconds() + 10
-            while not stream.getvalue():
-                assert clock.monotonic_seconds() < deadline
-                sleep(0.1)
-                look(store, 5, 60)
-    assert [line["event"] for line in parsed(stream)] == ["quotas.store_back"]
-    assert look(store, 5, 60)[0] in {3, 4}  # what timed out may have been counted all the same
+        seconds_until_back(through, stream)
+    assert [line["event"] for line in parsed(stream)] == ["quotas.store_away", "quotas.store_back"]
+    assert look(through, 5, 60)[0] in {2, 3, 4}  # what timed out may have been counted all the same
+
+
+def test_many_who_meet_a_hiccup_together_make_one_pause(through, gate):
+    """F5, T13: each process counts alone for a second or two, and not the longer the more threads it has."""
+    hits(through, 1, 5, 60)
+    gate.hold(b"EVALSHA")
+    with captured_logs() as stream:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda _: hits(through, 1, 5, 60), range(16), timeout=30))
+        gate.release()
+        assert seconds_until_back(through, stream) < 3.5
+    assert stream.getvalue().count("quotas.store_away") == 1
+
+
+def test_one_that_can_be_read_and_not_written_is_away():
+    """T34: a Redis that is full, or became a replica, would say that nobody ever failed."""
+    # Its own server: what is full may throw away what others keep in it.
+    with private_redis() as private, redis.Redis.from_url(private.url) as server:
+        store = SharedStorage(f"shared+{private.url}")
+        assert store.check()
+        server.config_set("maxmemory", 1)
+        assert hits(store, 3, 2, 60) == [True, True, False]
+        sleep(1.1)
+        assert look(store, 2, 60)[0] == 0
+        assert not store.check()
+        server.config_set("maxmemory", 0)
+        sleep(1.1)
+        assert hits(store, 1, 2, 60) == [True]
+        assert store.check()

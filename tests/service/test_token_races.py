@@ -64,7 +64,7 @@ def issuers(count: int, **order) -> list[partial]:
 def guess(house) -> bool:
     """Whether this guess is one that gets to be compared."""
     with house.sessions.begin() as session:
-        return redemption.count_guess(session.connection(), by_code(CODE, "000000")) is not None
+        return redemption.count_guess(session.connection(), by_code(CODE, "000000"), SHOP) is not None
 
 
 def sweep(house) -> int:

@@ -16,7 +16,6 @@ from email_service.tokens import redemption
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import MAX_CODE_TRIES
-from email_service.tokens.service import Office
 from tests.token_mail import SHOP, by_code, by_link, consume, issue, look, secrets_of
 
 CODED = [purpose for purpose, rule in RULES.items() if rule.has_code]
@@ -120,7 +119,7 @@ def test_a_guess_stays_counted_when_what_follows_it_fails(either, client_of):
     code = secrets_of(either, issue(either, client_of, Purpose.LOGIN_CODE))[1]
     presented = by_code(Purpose.LOGIN_CODE, code)
     with either.sessions.begin() as session:
-        guess = redemption.count_guess(session.connection(), presented)
+        guess = redemption.count_guess(session.connection(), presented, SHOP)
     with either.sessions() as session:
         evidence = redemption.weigh(either.parts.get(Deriver), presented, guess)
         redemption.redeem(session.connection(), evidence, SHOP)
