@@ -7,9 +7,10 @@ was seen. Any other token that was replaced is in the wrong hands, or its child 
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Float, Select, Uuid, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Float, Select, Uuid, and_, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
+from email_service.accounts.models import Account
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.kernel import crypto
@@ -30,10 +31,10 @@ from email_service.sessions.service import Desk, Pair
 GRACE = timedelta(seconds=30)
 
 _ENDED = "The session has ended. Sign in again."
-_SESSIONS, _TOKENS = table_of(UserSession), table_of(RefreshToken)
+_ACCOUNTS, _SESSIONS, _TOKENS = table_of(Account), table_of(UserSession), table_of(RefreshToken)
 # Refreshing is what happens most to a session, so its statements are built once and touch no object.
 _PRESENTED: BindParameter[bytes] = bindparam("presented")
-_IS_MEANT = UserSession.id == service.session_of(_PRESENTED)
+_IS_MEANT = _SESSIONS.c.id == service.session_of(_PRESENTED)
 _SUBJECT = select(UserSession.subject).where(_IS_MEANT)
 _FAMILY = (
     select(
@@ -60,9 +61,35 @@ _MOVE_ON = (
 )
 
 
-def _build_replacement() -> Select[Any]:
-    """Taking the token, adding its child and moving the session on, where the database does all three at once."""
-    taken = _TAKE.cte("taken")
+def refresh_at_once(connection: Connection, desk: Desk, presented: str) -> Pair | None:
+    """What `refresh` comes to when nothing stands in the way, in one statement; None, and nothing done, otherwise.
+
+    It needs no transaction. Only PostgreSQL can say it.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    child = service.make_token(desk)
+    values = {
+        "presented": crypto.hash_secret(presented),
+        "idle_seconds": desk.lifetimes.idle_seconds,
+        **{f"child_{name}": value for name, value in child.items()},
+    }
+    family = ask(connection, _AT_ONCE[desk.directory is not None], values)
+    return service.tell(desk, family, child["nonce"], family.used_at) if family else None
+
+
+def _build_at_once(*, has_accounts: bool) -> Select[Any]:
+    """Lock the account, then its session, then take the token; add its child and move the session on."""
+    named = select(_SESSIONS.c.id, _SESSIONS.c.subject).where(_IS_MEANT).cte("named")
+    meant = _SESSIONS.c.id == named.c.id
+    if has_accounts:
+        wanted = (_ACCOUNTS.c.subject == named.c.subject, _ACCOUNTS.c.is_disabled.is_(False))
+        account = select(_ACCOUNTS.c.subject).where(*wanted).with_for_update(read=True, of=_ACCOUNTS).cte("account")
+        meant = and_(meant, _SESSIONS.c.subject == account.c.subject)
+    told = (_SESSIONS.c.id, _SESSIONS.c.subject, _SESSIONS.c.claims, _SESSIONS.c.expires_at)
+    family = select(*told).where(meant, service.is_live()).with_for_update(of=_SESSIONS).cte("family")
+    # Under the lock of the family, and not before it: whoever waited for that sees what became of the token.
+    taken = _TAKE.where(_TOKENS.c.session_id == family.c.id).cte("taken")
     given = [bindparam(f"child_{name}", type_=_TOKENS.c[name].type) for name in ("id", "nonce", "token_hash")]
     child = select(*given, taken.c.session_id, taken.c.id, taken.c.used_at)
     names = ["id", "nonce", "token_hash", "session_id", "parent_id", "issued_at"]
@@ -72,11 +99,11 @@ def _build_replacement() -> Select[Any]:
         .where(_SESSIONS.c.id == taken.c.session_id)
         .values(last_used_at=taken.c.used_at, idle_expires_at=taken.c.used_at + idle)
     )
-    replacement = select(taken.c.used_at)
-    return replacement.add_cte(insert(_TOKENS).from_select(names, child).cte("child"), moved.cte("moved"))
+    found = select(family, taken.c.used_at).where(family.c.id == taken.c.session_id)
+    return found.add_cte(insert(_TOKENS).from_select(names, child).cte("child"), moved.cte("moved"))
 
 
-_REPLACE = _build_replacement()
+_AT_ONCE = {has_accounts: _build_at_once(has_accounts=has_accounts) for has_accounts in (True, False)}
 
 
 def refresh(session: Session, desk: Desk, presented: str, actor: Actor) -> Pair | BadRequestError:
@@ -129,18 +156,14 @@ def _lock_live(session: Session, token_hash: bytes) -> Any:
 
 def _replace(session: Session, desk: Desk, family: Any, token_hash: bytes) -> Pair | None:
     """The next pair, when the token was still to be used: of any number at the same time, one gets it (T26)."""
-    connection, child = session.connection(), service.make_token(desk)
-    idle_seconds = desk.lifetimes.idle_seconds
-    if connection.dialect.name == "postgresql":
-        given = {f"child_{name}": value for name, value in child.items()}
-        taken = ask(connection, _REPLACE, {"presented": token_hash, "idle_seconds": idle_seconds, **given})
-    else:
-        taken = ask(connection, _TAKE, {"presented": token_hash})
-        if taken is not None:
-            service.add_token(session, child, family.id, taken.used_at, taken.id)
-            idle_until = taken.used_at + timedelta(seconds=idle_seconds)
-            run(connection, _MOVE_ON, {"family_id": family.id, "now": taken.used_at, "idle_until": idle_until})
-    return service.tell(desk, family, child["nonce"], taken.used_at) if taken else None
+    taken = ask(session.connection(), _TAKE, {"presented": token_hash})
+    if taken is None:
+        return None
+    child = service.make_token(desk)
+    service.add_token(session, child, family.id, taken.used_at, taken.id)
+    idle_until = taken.used_at + timedelta(seconds=desk.lifetimes.idle_seconds)
+    run(session.connection(), _MOVE_ON, {"family_id": family.id, "now": taken.used_at, "idle_until": idle_until})
+    return service.tell(desk, family, child["nonce"], taken.used_at)
 
 
 def _find_unseen_child(session: Session, token_hash: bytes) -> Any | None:

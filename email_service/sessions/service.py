@@ -146,10 +146,11 @@ def tell(desk: Desk, family: Any, nonce: bytes, now: datetime) -> Pair:
 
 def is_live() -> ColumnElement[bool]:
     """What holds of a session that can be refreshed."""
+    sessions = table_of(UserSession).c
     return and_(
-        UserSession.revoked_at.is_(None),
-        UserSession.expires_at > database_now(),
-        UserSession.idle_expires_at > database_now(),
+        sessions.revoked_at.is_(None),
+        sessions.expires_at > database_now(),
+        sessions.idle_expires_at > database_now(),
     )
 
 
@@ -196,7 +197,8 @@ def end(session: Session, wanted: ColumnElement[bool], reason: RevokeReason) -> 
 
 def session_of(token_hash: bytes | BindParameter[bytes]) -> Any:
     """The id of the session that a refresh token belongs to, for a statement that asks more."""
-    return select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash).scalar_subquery()
+    tokens = table_of(RefreshToken).c
+    return select(tokens.session_id).where(tokens.token_hash == token_hash).scalar_subquery()
 
 
 def _build(lifetimes: Lifetimes, order: Order, now: datetime) -> UserSession:
