@@ -15,6 +15,14 @@ def house(sqlite_house) -> House:
     return sqlite_house
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest) -> House:
+    """A house on each kind of database, for calls whose statements differ."""
+    house: House = request.getfixturevalue("sqlite_house" if request.param == "sqlite" else "postgres_house")
+    empty(house)
+    return house
+
+
 @pytest.fixture
 def api(house) -> Api:
     """The calls of a client that may do everything."""

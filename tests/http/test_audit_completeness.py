@@ -11,10 +11,17 @@ from email_service.audit.quota_hits import NEWS_AFTER_SECONDS
 from email_service.cli import house as command_house
 from email_service.cli.client import client
 from email_service.kernel import clock
+from email_service.tokens.models import Token
+from tests.applications import House
 from tests.log_capture import captured_logs, parsed
 from tests.strangers import ADA, Stranger, audited, issue, put_account
 
 UNKNOWN = "A" * 43
+
+
+@pytest.fixture
+def house(either) -> House:
+    return either
 
 
 def events(house, name: str) -> list[AuditEvent]:
@@ -55,13 +62,20 @@ def test_what_cannot_be_redeemed_is_noted_with_its_reason(house, api, surface):
     assert "000000" not in everything
 
 
-def test_a_revoked_key_leaves_no_refusal(house, api):
-    """T24: nobody without a live key makes anything be written."""
-    assert api.post("/v1/tokens/verify", json={"purpose": "magic_link", "token": UNKNOWN}).status_code == 400
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
+def test_a_key_that_was_revoked_a_moment_ago_redeems_nothing(house, api, headers):
+    """T24: the process still recalls whose key it was; nothing is redeemed, counted or written for it."""
+    link, code = issue(house, "magic_link")["token"], issue(house, "login_code")["code"]
+    assert api.post("/v1/tokens/verify", json={"purpose": "magic_link", "token": link}).status_code == 200
     house.execute("UPDATE clients SET revoked_at = created_at WHERE name = 'shop'")
-    body = {"purpose": "login_code", "email": ADA, "code": "000000"}
-    assert api.post("/v1/tokens/consume", json=body).status_code == 401
-    assert events(house, "token.refused") == []
+    assert api.request("OPTIONS", "/v1/tokens/consume").status_code == 401
+    proofs = [{"purpose": "magic_link", "token": link}, {"purpose": "login_code", "email": ADA, "code": code}]
+    for call in ("/v1/tokens/verify", "/v1/tokens/consume"):
+        for proof in (*proofs, {"purpose": "magic_link", "token": UNKNOWN}):
+            assert api.post(call, json=proof, headers=headers).status_code in {401, 422}
+    assert house.execute(select(Token.consumed_at, Token.code_try_count)) == [(None, 0)] * 2
+    assert events(house, "token.refused") == events(house, "token.consumed") == []
+    assert [Stranger(house).consume(**proof).status_code for proof in proofs] == [200, 200]
 
 
 def test_a_quota_that_is_used_up_is_noted_once_a_minute(house):

@@ -13,9 +13,15 @@ from email_service.kernel import clock
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import RULES
 from email_service.tokens.service import revoke
+from tests.applications import House
 from tests.strangers import ADA, TOKENS, Stranger, audited, issue
 
 FORGIVING = {"PUBLIC_REDEEM_FAILURE_LIMIT": "1000/hour"}
+
+
+@pytest.fixture
+def house(either) -> House:
+    return either
 
 
 @pytest.fixture

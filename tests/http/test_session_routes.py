@@ -9,11 +9,16 @@ from email_service.audit.models import AuditEvent
 from email_service.kernel.crypto import hash_secret
 from email_service.kernel.orm import database_now
 from email_service.sessions.models import RefreshToken, UserSession
-from tests.applications import Api
+from tests.applications import Api, House
 from tests.log_capture import captured_logs
 
 PATH, PUBLIC = "/v1/sessions", "/public/v1/sessions"
 ADA = {"subject": "user-1"}
+
+
+@pytest.fixture
+def house(either) -> House:
+    return either
 
 
 @pytest.fixture
