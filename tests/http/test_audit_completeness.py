@@ -1,6 +1,8 @@
 """Whatever is refused or goes over a quota leaves an event too: who, from where, in which request; and no secret."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +18,9 @@ from tests.applications import House
 from tests.log_capture import captured_logs, parsed
 from tests.strangers import ADA, Stranger, audited, issue, put_account
 
+ROOT = Path(__file__).parents[2]
+AUDIT_SECTION = (ROOT / "docs" / "api.md").read_text(encoding="utf-8").split("## Audit")[1]
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "email_service").rglob("*.py"))
 UNKNOWN = "A" * 43
 
 
@@ -136,3 +141,11 @@ def test_what_operators_do_with_clients_is_noted(house, monkeypatch):
     noted = [(name, subject) for name, subject, _ in audited(house, "client.")]
     assert noted == [("client.created", "till"), ("client.key_rotated", "till"), ("client.revoked", "till")]
     assert {event.actor for event in events(house, "client.created")} == {"operator"}
+
+
+def test_every_event_is_documented():
+    """A name that the code writes down stands in the table of the audit, and no other does."""
+    told = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", AUDIT_SECTION.split("| event | tells |")[1].split("\n\n")[0]))
+    rooms = ("token", "session", "account", "client", "quota", "signing_key", "suppression")
+    written = set(re.findall(rf'"((?:{"|".join(rooms)})\.[a-z_]+|message\.requeued)"', SOURCE))
+    assert told == written
