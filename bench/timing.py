@@ -1,15 +1,17 @@
 """Whether the time of `POST /public/v1/tokens` tells if an address has an account (T12), and whether this would see it.
 
-.venv/bin/python bench/timing.py [--quick]
+.venv/bin/python bench/timing.py [--quick] [--codes]
 
-The same is measured once more with a service that waits 2 ms for addresses that exist, which has to be noticed.
+The same is measured once more with a service that waits 2 ms for addresses that exist, which has to be noticed. With
+`--codes` it is measured of wrong codes for addresses that have a live one, and for others.
 """
 
 import argparse
 import json
 import random
+import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ CONCURRENCIES = (1, 20)
 PAUSE_MILLISECONDS = 2  # as `slowed` has it
 KNOWN_EVERY = 2  # readers, the others are unknown
 KIND = "reader"
+CODE = "login_code"  # the purpose whose secret is a code alone
 SITTINGS = 10  # of the load generator, so that there is progress to be seen
 
 
@@ -60,7 +63,10 @@ class Times:
         )
 
 
-def measure(port: int, concurrency: int, count: int) -> Times:
+Ask = Callable[[int, int, Sequence[int]], list[float]]  # port, concurrency, readers: seconds for each of them
+
+
+def measure(ask: Ask, port: int, concurrency: int, count: int) -> Times:
     """`count` readers with an account and as many without, in a new random order each time, after a warm-up."""
     numbers = list(range(count * KNOWN_EVERY))
     random.SystemRandom().shuffle(numbers)
@@ -75,19 +81,41 @@ def measure(port: int, concurrency: int, count: int) -> Times:
     return times
 
 
-def ask(port: int, concurrency: int, numbers: Sequence[int]) -> list[float]:
-    """Seconds for each of them."""
+def ask_for_mail(port: int, concurrency: int, numbers: Sequence[int]) -> list[float]:
+    """Each asks for a password reset."""
+    bodies = [{"purpose": token_rows.PURPOSE, "email": token_rows.address(KIND, number)} for number in numbers]
+    return post(port, "/public/v1/tokens", 202, concurrency, bodies)
+
+
+def guess(port: int, concurrency: int, numbers: Sequence[int]) -> list[float]:
+    """Each shows a code that is wrong, but once in a million times."""
     bodies = [
-        json.dumps({"purpose": token_rows.PURPOSE, "email": token_rows.address(KIND, number)}) for number in numbers
+        {"purpose": CODE, "email": token_rows.address(KIND, number), "code": f"{secrets.randbelow(10**6):06}"}
+        for number in numbers
     ]
+    return post(port, "/public/v1/tokens/consume", 400, concurrency, bodies)
+
+
+def issue_codes(port: int, count: int, api_key: str) -> None:
+    """A live code for every reader who has an account."""
+    numbers = range(0, count * KNOWN_EVERY, KNOWN_EVERY)
+    order = {"purpose": CODE, "deliver": False}
+    bodies = [{**order, "subject": f"{KIND}-{number}", "email": token_rows.address(KIND, number)} for number in numbers]
+    post(port, "/v1/tokens", 201, CONCURRENCIES[-1], bodies, api_key=api_key)
+
+
+def post(port: int, path: str, status: int, connections: int, bodies: Sequence[object], **more: str) -> list[float]:
+    """Seconds for each of them."""
+    written = [json.dumps(body) for body in bodies]
     seen = load.post(
         port=port,
-        path="/public/v1/tokens",
-        requests=len(bodies),
-        connections=concurrency,
-        bodies=bodies,
+        path=path,
+        requests=len(written),
+        connections=connections,
+        bodies=written,
         is_forwarded=True,
-        status=202,
+        status=status,
+        **more,
     )
     latencies: list[float] = seen["latencies"]
     return latencies
@@ -96,26 +124,30 @@ def ask(port: int, concurrency: int, numbers: Sequence[int]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="300 of each; too few for a verdict")
+    parser.add_argument("--codes", action="store_true", help="guesses at codes instead of requests for mail")
     parser.add_argument("--count", type=int, default=3000, help="requests of each class (%(default)s)")
     options = parser.parse_args()
     count = 300 if options.quick else options.count
     processes.end_politely_when_told()
     figures.introduce(
-        f"timing: {count} requests for known and {count} for unknown addresses, in random order, two web processes, "
-        "no worker"
+        f"timing: {count} {'codes' if options.codes else 'requests'} for known and {count} for unknown addresses, in "
+        "random order, two web processes, no worker"
     )
     with ExitStack() as stack:
         place = stack.enter_context(stage.folder())
         redis_url, database = stack.enter_context(stage.redis_if_any()), stack.enter_context(stage.postgres())
         variables = stage.environment(database, **tokens.quotas(redis_url))
-        stage.prepare(place, variables)
+        api_key = stage.prepare(place, variables)
         token_rows.fill(database, token_rows.ACCOUNTS, KIND, count * KNOWN_EVERY, KNOWN_EVERY)
         for application, slowness in (("wsgi:application", 0), ("slowed:application", PAUSE_MILLISECONDS)):
             print(f"\n{f'{slowness} ms slower for known addresses, on purpose' if slowness else 'as it is'}")
             with ExitStack() as served:
                 port, _ = tokens.serve(served, application, place, variables)
+                if options.codes:
+                    issue_codes(port, count, api_key)
                 for concurrency in CONCURRENCIES:
-                    measure(port, concurrency, count).tell(f"concurrency {concurrency}", is_slowed=bool(slowness))
+                    times = measure(guess if options.codes else ask_for_mail, port, concurrency, count)
+                    times.tell(f"concurrency {concurrency}", is_slowed=bool(slowness))
 
 
 if __name__ == "__main__":

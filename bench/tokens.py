@@ -1,8 +1,6 @@
 """How fast tokens are verified, redeemed, asked for and refreshed on PostgreSQL, beside bare Flask views.
 
 .venv/bin/python bench/tokens.py [--quick] [--part verify|consume|ask|refresh|growth ...]
-
-A comparison with better-auth on Node is left out.
 """
 
 import argparse
