@@ -19,7 +19,7 @@ from email_service.kernel.errors import (
     TokenUsedError,
 )
 from email_service.settings import Settings
-from email_service.tokens import public_schemas, redeeming, requests, schemas
+from email_service.tokens import public_schemas, schemas, transactions
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import Presented
 from email_service.tokens.requests import Wish
@@ -161,13 +161,10 @@ def _entry(error: ServiceError) -> str:
 def _redeem(presented: Presented) -> None:
     public_limits.refuse_failed()
     with public_limits.failures_counted():
-        redeeming.redeem(presented, callers.stranger())
+        transactions.redeem(presented, callers.stranger())
 
 
 def _record(email: str) -> None:
     actor = callers.stranger()
     wish = Wish(purpose=_VERIFICATION, email=email, locale=None, ip=actor.ip, request_id=actor.request_id or "")
-    write = requests.record if public_limits.take_place(email, {}) else requests.note_limited
-    with context.single_write() as connection:
-        write(connection, wish)
-    context.parts().wake({requests.LANE})
+    transactions.ask(wish, has_place=public_limits.take_place(email, {}))

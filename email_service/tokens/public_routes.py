@@ -11,7 +11,7 @@ from email_service.idempotency import answers
 from email_service.messages.schemas import IdempotencyHeaderIn
 from email_service.settings import Settings
 from email_service.signing.service import Signer
-from email_service.tokens import public_schemas, redeeming, redemption, requests, schemas
+from email_service.tokens import public_schemas, redemption, schemas, transactions
 from email_service.tokens.purposes import Purpose
 from email_service.tokens.redemption import Presented
 from email_service.tokens.requests import Wish
@@ -37,10 +37,7 @@ def ask(wanted: dict[str, Any]) -> dict[str, Any]:
     wish = Wish(**{**wanted, "purpose": purpose}, ip=actor.ip, request_id=actor.request_id or "")
     promise = public_schemas.promise(context.part(Office).terms[purpose].ttl_seconds)
     has_place = public_limits.take_place(wish.email, {**promise, "rate_limited": True})
-    write = requests.record if has_place else requests.note_limited
-    with context.single_write() as connection:
-        write(connection, wish)
-    context.parts().wake({requests.LANE})
+    transactions.ask(wish, has_place=has_place)
     return promise
 
 
@@ -70,7 +67,7 @@ def consume(presented: Presented, headers: dict[str, Any]) -> dict[str, Any]:
     """
     signer, settings = context.part(Signer), context.part(Settings)
     signer.prepare()
-    redeemed = redeeming.redeem(presented, callers.stranger(), repeat_key=headers["key"])
+    redeemed = transactions.redeem(presented, callers.stranger(), repeat_key=headers["key"])
     if redeemed.is_repeated:
         after_this_request(answers.mark)
     return public_schemas.tell_redeemed(redeemed.row, settings.token_audience or settings.token_issuer, signer.sign)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from email_service.audit import callers
 from email_service.idempotency import answers
 from email_service.messages.schemas import IdempotencyHeaderIn
-from email_service.tokens import redeeming, redemption, schemas, service
+from email_service.tokens import redemption, schemas, service, transactions
 from email_service.tokens.redemption import Presented
 from email_service.tokens.service import Office, Order
 from email_service.web import auth, context
@@ -64,11 +64,11 @@ def consume(presented: Presented, headers: dict[str, Any]) -> Response:
     """Redeem a token or a code exactly once"""
     actor, key_id = callers.present(), auth.caller().key_id
     if headers["key"] is None:
-        redeemed = redeeming.redeem(presented, actor, key_id=key_id)
+        redeemed = transactions.redeem(presented, actor, key_id=key_id)
         auth.note_live_key()
         return answers.respond(schemas.tell_redeemed(redeemed.row), HTTPStatus.OK)
-    evidence, office = redeeming.weigh(presented, actor, key_id)
-    with redeeming.refusals_noted(evidence, actor):
+    evidence, office = transactions.weigh(presented, actor, key_id)
+    with transactions.refusals_noted(evidence, actor):
         return answers.answer_once(
             headers["key"],
             HTTPStatus.OK,

@@ -124,9 +124,8 @@ def single_write() -> Iterator[Connection]:
     On PostgreSQL that statement is a transaction of its own, which spares the round trips that begin and commit one; on
     SQLite, where it may be several, all is one transaction as ever.
     """
-    bind = parts().glances.kw["bind"]
-    if bind.dialect.name == "postgresql":
-        with bind.connect() as connection:
+    if parts().glances.kw["bind"].dialect.name == "postgresql":
+        with look() as connection:
             yield connection
     else:
         with transaction() as current:

@@ -6,15 +6,12 @@ Which advisories there are, and which concern nothing here, is said in `advisori
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 
 import pytest
 import redis
 
-from email_service import extensions
-from tests.applications import Api, House, empty, opened
+from tests.applications import Api, House
 from tests.races import together
 from tests.strangers import ADA, TOKENS, Stranger, answer_requests, issue, put_account
 
@@ -38,28 +35,6 @@ ELSEWHERE = [
 # What turned the links of others: the names of headers, as a WSGI server passes them on.
 HOSTS = ["HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_SERVER", "HTTP_X_ORIGINAL_URL", "HTTP_ORIGIN"]
 SCANNER = {"User-Agent": "Mozilla/5.0 (compatible; SafeLinks; BingPreview/1.0b)", "Purpose": "prefetch"}
-
-
-@pytest.fixture
-def house(postgres_house) -> House:
-    empty(postgres_house)
-    return postgres_house
-
-
-@pytest.fixture
-def api(house) -> Api:
-    return Api(house, house.add_client())
-
-
-@pytest.fixture
-def reopen(house) -> Iterator[Callable[..., House]]:
-    """Another application on the same database; the one limiter of this process counts in memory again afterwards."""
-    with ExitStack() as stack:
-        yield lambda **variables: stack.enter_context(
-            opened(str(house.app.config["SQLALCHEMY_DATABASE_URI"]), **variables)
-        )
-    extensions.limiter._storage_dead = False
-    extensions.limiter.init_app(house.app)
 
 
 def link_in(house: House) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.applications import SECRET_KEY, Api, House, empty, opened
+from tests.applications import SECRET_KEY, Api, House, opened
 from tests.strangers import Stranger
 from tests.wire.server import Script, SmtpServer
 from tests.wire.steps import Reply
@@ -20,13 +20,6 @@ SENDER = "Shop <shop@example.com>"
 # What a mail of ours may have above its body, as it came over the wire.
 FIELDS = {b"from", b"to", b"subject", b"date", b"message-id", b"mime-version", b"content-type"}
 MORE_FIELDS = {b"content-transfer-encoding", b"auto-submitted", b"x-auto-response-suppress", b"reply-to"}
-
-
-@pytest.fixture
-def api(postgres_house) -> Api:
-    """A client of an installation that keeps mail for itself."""
-    empty(postgres_house)
-    return Api(postgres_house, postgres_house.add_client())
 
 
 @dataclass(frozen=True)

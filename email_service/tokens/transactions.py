@@ -1,6 +1,6 @@
-"""One redemption over HTTP: which transactions it takes, whoever presents the token and wherever.
+"""Which transactions it takes to redeem a token and to ask for one over HTTP, whoever does it and wherever.
 
-Knows how what is written gets committed; what is written, and when a token can be redeemed, is `redemption`'s.
+Knows how what is written gets committed; what is written, and when a token can be redeemed, is the services' business.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,9 @@ from uuid import UUID
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.kernel.errors import BadRequestError
-from email_service.tokens import notices, redemption
+from email_service.tokens import notices, redemption, requests
 from email_service.tokens.redemption import Evidence, Presented, Redeemed
+from email_service.tokens.requests import Wish
 from email_service.tokens.service import Office
 from email_service.web import auth, context
 
@@ -60,3 +61,11 @@ def refusals_noted(evidence: Evidence, actor: Actor) -> Iterator[None]:
         told = {"purpose": presented.purpose, "reason": error.code}
         context.write_apart([audit.row(actor, "token.refused", subject, **told)])
         raise
+
+
+def ask(wish: Wish, *, has_place: bool) -> None:
+    """Write down what a stranger asked for, or that the address has been asked for too often, and wake a worker."""
+    write = requests.record if has_place else requests.note_limited
+    with context.single_write() as connection:
+        write(connection, wish)
+    context.parts().wake({requests.LANE})

@@ -17,16 +17,10 @@ from kombu.exceptions import ContentDisallowed
 from email_service import settings
 from email_service.celery_app import create_celery, wake_by
 from email_service.settings import Settings
-from tests.applications import SECRET_KEY, Api, empty, opened
+from tests.applications import SECRET_KEY, Api, opened
 from tests.log_capture import captured_logs
 from tests.races import together
 from tests.scripted_transport import ACCEPTED, Scripted
-
-
-@pytest.fixture
-def api(postgres_house) -> Api:
-    empty(postgres_house)
-    return Api(postgres_house, postgres_house.add_client())
 
 
 @contextmanager

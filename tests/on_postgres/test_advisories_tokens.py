@@ -13,7 +13,7 @@ from email_service.sessions.models import UserSession
 from email_service.signing.service import Signer
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import RULES, Purpose
-from tests.applications import Api, House, empty
+from tests.applications import Api, House
 from tests.log_capture import captured_logs
 from tests.races import together
 from tests.strangers import ADA, Stranger, audited, issue, put_account
@@ -22,17 +22,6 @@ PAGES = {"email_verification": "/pages/email-verification", "email_change": "/pa
 CODE_PAGE = "/pages/email-verification/code"
 LINKED = [purpose.value for purpose, rule in RULES.items() if rule.has_link]
 UNKNOWN = "A" * 43
-
-
-@pytest.fixture
-def house(postgres_house) -> House:
-    empty(postgres_house)
-    return postgres_house
-
-
-@pytest.fixture
-def api(house) -> Api:
-    return Api(house, house.add_client())
 
 
 def wrong(code: str, number: int = 1) -> str:

@@ -8,8 +8,8 @@ import hmac
 import json
 import socket
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from joserfc import jwt
@@ -17,36 +17,15 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 from sqlalchemy import event
 
-from email_service import extensions
 from email_service.tokens.purposes import RULES
 from email_service.tokens.redemption import Evidence, Presented
-from tests.applications import Api, House, empty, opened
+from tests.applications import House
 from tests.log_capture import captured_logs
 from tests.strangers import ADA, TOKENS, Stranger, answer_requests, issue, put_account
 
 EVE = "eve@example.com"
 PUBLIC = sorted(purpose.value for purpose, rule in RULES.items() if rule.is_public)
 CODED = [purpose for purpose, rule in RULES.items() if rule.has_code]
-
-
-@pytest.fixture
-def house(postgres_house) -> House:
-    empty(postgres_house)
-    return postgres_house
-
-
-@pytest.fixture
-def api(house) -> Api:
-    return Api(house, house.add_client())
-
-
-@pytest.fixture
-def reopen(house) -> Iterator[Callable[..., House]]:
-    """Another application on the same database; the one limiter of this process is put back afterwards."""
-    url = str(house.app.config["SQLALCHEMY_DATABASE_URI"])
-    with ExitStack() as stack:
-        yield lambda **variables: stack.enter_context(opened(url, **variables))
-    extensions.limiter.init_app(house.app)
 
 
 @contextmanager
