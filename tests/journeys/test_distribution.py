@@ -42,7 +42,9 @@ def test_many_workers_deliver_each_message_once_and_the_sweep_finds_what_no_wake
     wait_until(lambda: len(server.messages) >= MESSAGES + 10)
     for message in accepted[-5:]:
         web.wait_for(message, "sent")
-    assert stop_all([*crew, web.process]) == [0, 0, 0]
+    worker, beat, serving = stop_all([*crew, web.process])
+    assert (worker, serving) == (0, 0)
+    assert beat in {0, -signal.SIGTERM}  # as above: nothing has shown that it was ready
     assert copies(server) == dict.fromkeys(ids(accepted), 1)
     assert "Traceback" not in installation.logs()
 

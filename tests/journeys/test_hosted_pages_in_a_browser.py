@@ -249,6 +249,7 @@ def test_nothing_of_a_page_reaches_another_site_or_stays_behind(web, visit):
     with page.expect_request("**/healthz") as left:
         page.evaluate("() => { location.href = '/healthz' }")
     assert "referer" not in left.value.all_headers()
+    page.wait_for_url("**/healthz")
     page.goto(link)
     page.get_by_role("button").click()
     says(page, WORDS["en"]["confirmed"][ADDRESS]["heading"])
