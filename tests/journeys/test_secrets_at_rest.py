@@ -22,7 +22,7 @@ from email_service.tokens.purposes import RULES, Purpose
 from tests import sign_ins, token_mail
 from tests.applications import SECRET_KEY, opened
 from tests.journeys.mailbag import smtp_settings
-from tests.journeys.private_servers import PrivatePostgres, PrivateRedis
+from tests.journeys.private_servers import PrivatePostgres, PrivateRedis, private_redis
 from tests.journeys.processes import House, Web, stop_all, wait_until
 from tests.journeys.town import open_database
 from tests.remains import candidates, find_leaks
@@ -122,25 +122,23 @@ def _read_key(client: Any, key: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def estate(own_postgres, own_redis, tmp_path_factory) -> Iterator[Estate]:
+def estate(own_postgres, tmp_path_factory) -> Iterator[Estate]:
     name = f"estate_{token_hex(4)}"
     api_key = open_database(own_postgres, name)
-    own_redis.start()
-    with SmtpServer() as server, own_redis.client() as client:
-        client.flushall()
-        brokers = {"REDIS_URL": f"{own_redis.url}/0", "CELERY_BROKER_URL": f"{own_redis.url}/1"}
+    # A Redis of its own: the workers of other journeys, which live on, would take what has to stay.
+    with SmtpServer() as server, private_redis() as redis:
+        brokers = {"REDIS_URL": f"{redis.url}/0", "CELERY_BROKER_URL": f"{redis.url}/1"}
         settings = {"DATABASE_URL": own_postgres.url(name), "SECRET_KEY": SECRET_KEY, **brokers, **ENOUGH}
         with House(tmp_path_factory.mktemp("estate"), {**settings, **smtp_settings(server)}) as house:
             crew = [house.start("worker"), house.start("beat")]
             web = house.serve("--workers", "2")
             web.api_key = api_key
-            estate = Estate(house, web, server, own_postgres, own_redis, name)
+            estate = Estate(house, web, server, own_postgres, redis, name)
             estate.secrets["first API key"] = api_key.split("_", 2)[2]
             use_everything(estate)
             stop_all(crew)
             leave_something_waiting(estate)
             yield estate
-        client.flushall()
 
 
 def use_everything(estate: Estate) -> None:
