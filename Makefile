@@ -20,7 +20,7 @@ MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet $(LOCK_ARGS)
+COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

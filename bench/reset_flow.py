@@ -7,7 +7,6 @@ Each side has two processes and does only its own part: what that is and what it
 
 import argparse
 import hashlib
-import json
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import figures
-import load
 import processes
 import rivals
 import stage
@@ -75,37 +73,12 @@ class House:
     better_name: str
 
 
-@dataclass
-class Side:
-    """One call of one service, and what was measured of it."""
+@dataclass(kw_only=True)
+class Side(tokens.Side):
+    """One call of one service, what was measured of it, and what has to be in the database for it."""
 
-    name: str
-    server: tuple[int, int]
-    path: str
-    body: Callable[[int], dict[str, str]]  # of the nth request ever made of this side
-    status: int
     proofs: dict[str, str]  # questions that the database answers with the number of requests
-    made: int = 0  # requests, warming up included
-    rates: list[float] = field(default_factory=list)
-    cpu_milliseconds: list[float] = field(default_factory=list)
-    generator_shares: list[float] = field(default_factory=list)  # of one core
-    latencies: list[float] = field(default_factory=list)
-
-    def measure(self, requests: int) -> None:
-        (port, pid), numbers = self.server, range(self.made, self.made + requests)
-        self.made += requests
-        job = {"port": port, "path": self.path, "status": self.status, "connections": CONNECTIONS}
-        bodies = [json.dumps(self.body(number)) for number in numbers]
-        cpu_before = processes.cpu_seconds(pid)
-        seen = load.post(requests=requests, bodies=bodies, is_forwarded=True, **job)
-        self.rates.append(requests / seen["seconds"])
-        self.cpu_milliseconds.append((processes.cpu_seconds(pid) - cpu_before) / requests * 1000)
-        self.generator_shares.append(seen["cpu_seconds"] / seen["seconds"])
-        self.latencies += seen["latencies"]
-
-    def forget(self) -> None:
-        for each in (self.rates, self.cpu_milliseconds, self.generator_shares, self.latencies):
-            each.clear()
+    headers: dict[str, Any] = field(default_factory=lambda: {"is_forwarded": True})
 
     def report(self) -> None:
         p50, p99 = (figures.percentile(self.latencies, share) * 1000 for share in (0.5, 0.99))
@@ -125,20 +98,8 @@ class Side:
 
 
 def compare(ours: Side, better: Side, plan: Plan) -> None:
-    """Rounds of both, in turns, after a warm-up; every other round goes the other way."""
-    sides = (ours, better)
-    for side in sides:
-        figures.tell(f"warming up: {side.name}")
-        side.measure(plan.warm_up)
-        side.forget()
-    for number in range(1, plan.rounds + 1):
-        for side in sides if number % 2 else reversed(sides):
-            side.measure(plan.requests)
-            figures.tell(f"round {number} of {plan.rounds}: {side.name}, {side.rates[-1]:.0f}/s")
-    figures.clear()
-    print()
-    for side in sides:
-        side.report()
+    """Both in turns, and how many times as fast ours is."""
+    tokens.take_turns("the reset flow", (ours, better), plan.requests, plan.rounds, plan.warm_up)
     figures.demand(ours.rates, better.rates, better.name, MARK)
     print(f"ratio in web CPU: {figures.ratios(better.cpu_milliseconds, ours.cpu_milliseconds)}", flush=True)
 
@@ -159,8 +120,15 @@ def request(house: House, count: int) -> tuple[Side, Side]:
     asked = {"requests": "SELECT count(*) FROM token_requests"}
     made = {"tokens": _among("verification", "value", kind)}
     return (
-        Side(f"POST {path}", house.ours, path, wish, 202, asked),
-        Side(f"{house.better_name}, request-password-reset", house.better, theirs, address, 200, made),
+        Side(name=f"POST {path}", server=house.ours, path=path, body=wish, status=202, proofs=asked),
+        Side(
+            name=f"{house.better_name}, request-password-reset",
+            server=house.better,
+            path=theirs,
+            body=address,
+            status=200,
+            proofs=made,
+        ),
     )
 
 
@@ -187,8 +155,15 @@ def reset(house: House, count: int) -> tuple[Side, Side]:
         "spent tokens": f"SELECT {count} - count(*) FROM verification WHERE starts_with(value, '{kind}-')",
     }
     return (
-        Side(f"POST {path}", house.ours, path, presented, 200, redeemed),
-        Side(f"{house.better_name}, reset-password", house.better, theirs, changed, 200, spent),
+        Side(name=f"POST {path}", server=house.ours, path=path, body=presented, proofs=redeemed),
+        Side(
+            name=f"{house.better_name}, reset-password",
+            server=house.better,
+            path=theirs,
+            body=changed,
+            status=200,
+            proofs=spent,
+        ),
     )
 
 

@@ -65,6 +65,7 @@ class Side:
     made: int = 0  # requests, warming up included
     rates: list[float] = field(default_factory=list)
     cpu_milliseconds: list[float] = field(default_factory=list)
+    generator_shares: list[float] = field(default_factory=list)  # of one core
     latencies: list[float] = field(default_factory=list)
 
     def measure(self, requests: int) -> None:
@@ -75,7 +76,12 @@ class Side:
         seen = load.post(requests=requests, bodies=[json.dumps(self.body(number)) for number in numbers], **job)
         self.rates.append(requests / seen["seconds"])
         self.cpu_milliseconds.append((processes.cpu_seconds(pid) - cpu_before) / requests * 1000)
+        self.generator_shares.append(seen["cpu_seconds"] / seen["seconds"])
         self.latencies += seen["latencies"]
+
+    def forget(self) -> None:
+        for each in (self.rates, self.cpu_milliseconds, self.generator_shares, self.latencies):
+            each.clear()
 
     def report(self) -> None:
         p50, p99 = (figures.percentile(self.latencies, share) * 1000 for share in (0.5, 0.99))
@@ -83,22 +89,26 @@ class Side:
         print(f"{self.name:38} {rate:22} p50 {p50:5.1f} ms  p99 {p99:5.1f} ms  web CPU {cpu} a request")
 
 
-def compare(part: str, sides: Sequence[Side], requests: int, rounds: int) -> None:
-    """Rounds of all sides, interleaved; the last side is the reference."""
+def take_turns(title: str, sides: Sequence[Side], requests: int, rounds: int, warm_up: int) -> None:
+    """Rounds of all sides, interleaved, after a warm-up that is forgotten; then what was measured of each."""
     for side in sides:
-        side.measure(_warm_up(requests))
-        side.rates.clear()
-        side.cpu_milliseconds.clear()
-        side.latencies.clear()
+        figures.tell(f"{title}, warming up: {side.name}")
+        side.measure(warm_up)
+        side.forget()
     for number in range(1, rounds + 1):
         # Every other round goes the other way, so that no side always follows the same neighbour.
         for side in sides if number % 2 else reversed(sides):
             side.measure(requests)
-            figures.tell(f"{part}, round {number} of {rounds}: {side.name}, {side.rates[-1]:.0f}/s")
+            figures.tell(f"{title}, round {number} of {rounds}: {side.name}, {side.rates[-1]:.0f}/s")
     figures.clear()
     print()
     for side in sides:
         side.report()
+
+
+def compare(part: str, sides: Sequence[Side], requests: int, rounds: int) -> None:
+    """The last side is the reference."""
+    take_turns(part, sides, requests, rounds, _warm_up(requests))
     *ours, bare = sides
     for side in ours:
         print(f"{side.path}: ", end="")

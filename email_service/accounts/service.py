@@ -69,15 +69,13 @@ def put(session: Session, followers: Followers, subject: str, profile: Profile, 
     return session.get_one(Account, subject, populate_existing=True), True
 
 
-def confirm_address(session: Session, subject: str, email: str, actor: Actor) -> bool:
-    """Note that the account's person reads this address, as long as it is the account's own; whether that was news."""
+def confirm_address(session: Session, subject: str, email: str, actor: Actor) -> None:
+    """Note that the account's person reads this address, as long as it is the account's own."""
     is_meant = (Account.subject == subject, Account.email_key == address_key(email), Account.email_verified.is_(False))
     statement = update(Account).where(*is_meant).values(email_verified=True, updated_at=clock.now())
     noted = session.execute(statement.returning(Account.subject), execution_options={"synchronize_session": False})
-    if noted.first() is None:
-        return False
-    audit.record(session, actor, "account.changed", subject, reason="email_verified")
-    return True
+    if noted.first() is not None:
+        audit.record(session, actor, "account.changed", subject, reason="email_verified")
 
 
 def erase(session: Session, followers: Followers, subject: str, actor: Actor) -> dict[str, int]:

@@ -46,11 +46,9 @@ def insertion(changed: FromClause, name: str, **data: ColumnElement[Any]) -> Ins
 
     For statements that are built once, on PostgreSQL; their values are those of `told_by`, and `data` are columns.
     """
-    told = [
-        func.jsonb_build_object(*(part for each, column in data.items() for part in (literal(each, String), column)))
-    ]
+    members = [part for each, column in data.items() for part in (literal(each, String), column)]
     given = [bindparam(f"audit_{column}", type_=_EVENTS.c[column].type) for column in _GIVEN]
-    facts = select(literal(name, String), changed.c.subject, *told, *given)
+    facts = select(literal(name, String), changed.c.subject, func.jsonb_build_object(*members), *given)
     return insert(_EVENTS).from_select(["name", "subject", "data", *_GIVEN], facts)
 
 

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, and_, bindparam, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from email_service.clients.models import PUBLIC_CLIENT_ID, ApiKey, Client
@@ -158,15 +171,14 @@ def still_live(now: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
 
 def is_open_to(key_id: BindParameter[UUID], now: BindParameter[datetime]) -> ColumnElement[bool]:
     """For a statement that does what only a live key may: whether this one is live. True when the key is NULL."""
-    live = select(_KEYS.c.id).select_from(live_keys()).where(_KEYS.c.id == key_id, still_live(now))
-    return or_(key_id.is_(None), live.exists())
+    return or_(key_id.is_(None), _live(key_id, now).exists())
 
 
-_LIVE = (
-    select(_KEYS.c.id)
-    .select_from(live_keys())
-    .where(_KEYS.c.id == bindparam("key_id"), still_live(bindparam("live_at", type_=TZDateTime)))
-)
+def _live(key_id: BindParameter[UUID], now: BindParameter[datetime]) -> Select[tuple[UUID]]:
+    return select(_KEYS.c.id).select_from(live_keys()).where(_KEYS.c.id == key_id, still_live(now))
+
+
+_LIVE = _live(bindparam("key_id", type_=Uuid), bindparam("live_at", type_=TZDateTime))
 
 
 def _add_key(session: Session, client: Client) -> str:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, String, Table, Uuid, bindparam, select, update
+from sqlalchemy import Connection, LargeBinary, Select, String, Table, Uuid, bindparam, select, update
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -71,7 +71,12 @@ class Evidence:
         """The parameters of the statements about the one token that is meant."""
         token = self.presented.token
         identity = self.token_id if token is None else crypto.hash_secret(token)
-        return {"identity": identity, **_values(self.presented, self.key_id)}
+        return {
+            "identity": identity,
+            "wanted_purpose": self.presented.purpose,
+            "with_key": self.key_id,
+            "live_at": clock.now(),
+        }
 
     @property
     def statements(self) -> "_Statements":
@@ -95,14 +100,13 @@ def find(connection: Connection, presented: Presented, key_id: UUID | None = Non
     return _judge(_look(connection, Evidence(presented, key_id=key_id)))
 
 
-def count_guess(connection: Connection, presented: Presented, actor: Actor, key_id: UUID | None = None) -> Guess | None:
+def count_guess(connection: Connection, presented: Presented, actor: Actor) -> Guess | None:
     """Count this guess at the live code of the address; None when there is no such code.
 
-    Something is written either way, so that committing tells nobody whether there is one (T12). With an API key that is
-    not live there is no code.
+    Something is written either way, so that committing tells nobody whether there is one (T12).
     """
     email = presented.email or ""
-    values = {"wanted_key": address_key(email), **_values(presented, key_id)}
+    values = {"wanted_key": address_key(email), "wanted_purpose": presented.purpose}
     if connection.dialect.name == "postgresql":
         noted = {"guessed_at": email, "guessed_purpose": presented.purpose}
         row = ask(connection, _COUNT_AND_NOTE, {**values, **noted, **audit.told_by(actor)})
@@ -202,10 +206,6 @@ def _look(connection: Connection, evidence: Evidence) -> Any | None:
     return ask(connection, evidence.statements.look, evidence.values)
 
 
-def _values(presented: Presented, key_id: UUID | None) -> dict[str, Any]:
-    return {"wanted_purpose": presented.purpose, "with_key": key_id, "live_at": clock.now()}
-
-
 def _judge(row: Any | None) -> Any:
     if row is None:
         raise TokenInvalidError
@@ -233,7 +233,7 @@ def _build_statements(identity: str) -> _Statements:
     is_meant = (
         tokens.c[identity] == bindparam("identity"),
         tokens.c.purpose == bindparam("wanted_purpose"),
-        _is_open(),
+        clients.is_open_to(bindparam("with_key", type_=Uuid), bindparam("live_at", type_=TZDateTime)),
     )
     look = select(
         *told,
@@ -254,10 +254,6 @@ def _build_statements(identity: str) -> _Statements:
     return _Statements(look, take, select(taken).add_cte(noted))
 
 
-def _is_open() -> ColumnElement[bool]:
-    return clients.is_open_to(bindparam("with_key", type_=Uuid), bindparam("live_at", type_=TZDateTime))
-
-
 def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
     could_be_meant = (
         tokens.c.email_key == bindparam("wanted_key", type_=String),
@@ -265,7 +261,6 @@ def _count_guess(tokens: Table) -> ReturningUpdate[Any]:
         is_live(),
         tokens.c.code_hash.is_not(None),
         tokens.c.expires_at > database_now(),
-        _is_open(),
     )
     # Several subjects may have been mailed at one address. The newest mail is meant, and no older one adds its tries.
     newest = select(tokens.c.id).where(*could_be_meant).order_by(tokens.c.id.desc()).limit(1).scalar_subquery()

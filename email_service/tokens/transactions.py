@@ -36,11 +36,16 @@ def redeem(
 
 
 def weigh(presented: Presented, actor: Actor, key_id: UUID | None = None) -> tuple[Evidence, Office]:
-    """What was presented, after a code was counted, committed and compared, and the office to redeem it in."""
+    """What was presented, after a code was counted, committed and compared, and the office to redeem it in.
+
+    UnauthenticatedError when a code is presented with an API key that is not live: nothing is counted for it.
+    """
     office, guess = context.part(Office), None
     if presented.code is not None:
+        if key_id is not None:
+            auth.make_sure()
         with context.single_write() as connection:
-            guess = redemption.count_guess(connection, presented, actor, key_id)
+            guess = redemption.count_guess(connection, presented, actor)
     evidence = redemption.weigh(office.deriver, presented, guess, key_id)
     if presented.purpose in notices.PURPOSES:
         office = redemption.consult(context.parts().glances, office, evidence)
