@@ -83,7 +83,7 @@ _STEPS = (_NUMBERS, _MESSAGES, _TAGS, _ACCEPTED, _SENT, _ATTEMPTS, _CONTENTS, "D
 def build(database_url: str, size: int) -> None:
     """Add the clients and their messages, then vacuum and analyze, as autovacuum would have done long ago."""
     engine = orm.open_engine(database_url)
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with orm.autocommitting(engine).connect() as connection:
         # The rows are right by construction, so neither foreign keys nor indexes are kept while they come in.
         settings = ("synchronous_commit = off", "maintenance_work_mem = '512MB'", "session_replication_role = replica")
         for setting in (*settings, "jit = off"):

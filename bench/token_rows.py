@@ -83,7 +83,7 @@ def fill(database_url: str, steps: tuple[str, ...], kind: str, count: int, live_
     engine, begun_at = orm.open_engine(database_url), time.monotonic()
     hashed = f"sha256(convert_to(lpad('{kind}-' || n, {_CHARACTERS}, 'x'), 'UTF8'))"
     known = {"kind": kind, "hash": hashed, "live_every": live_every, "ms": int(time.time() * 1000) - count}
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with orm.autocommitting(engine).connect() as connection:
         connection.exec_driver_sql("SET synchronous_commit = off")
         connection.exec_driver_sql(crowd.MADE_ID)
         for first in range(0, count, _CHUNK):

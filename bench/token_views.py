@@ -55,7 +55,7 @@ _Answer = tuple[dict[str, Any], int]
 
 def bare() -> Flask:
     """One indexed SELECT, one conditional UPDATE, one INSERT, and an UPDATE with a signature, each under its path."""
-    app, engine = Flask("bare"), create_engine(os.environ["DATABASE_URL"])
+    app, engine = Flask("bare"), create_engine(os.environ["DATABASE_URL"], pool_size=0)
     key = ec.generate_private_key(ec.SECP256R1())
 
     @app.post("/verify")

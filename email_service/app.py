@@ -117,10 +117,12 @@ def _flask_config(settings: Settings) -> dict[str, object]:
         "TRUSTED_HOSTS": list(settings.trusted_hosts) or None,
         "SQLALCHEMY_DATABASE_URI": settings.database_url,
         # An error's text ends up in the log, where no name, tag or reference of anybody belongs. The number of threads
-        # bounds the connections already; a pool with a bound of its own would only make one of them wait in vain.
+        # bounds the connections already: a pool with a bound of its own would make one of them wait in vain, or end
+        # connections that the next request makes again, each of them a process of PostgreSQL's.
         "SQLALCHEMY_ENGINE_OPTIONS": {
             "hide_parameters": True,
-            "max_overflow": -1,
+            "pool_size": 0,  # as many as are used at the same time
+            "pool_use_lifo": True,  # those that were used last know the statements already
             "json_deserializer": orm.read_json,
             "connect_args": {} if settings.database_url.startswith("sqlite") else _POSTGRESQL_OPTIONS,
         },

@@ -26,7 +26,6 @@ class AuditEvent(Identified, Base):
     occurred_at: Mapped[datetime]
 
     __table_args__ = (
-        Index("ix_audit_events_occurred_at", "occurred_at"),
         # For the list: each filter in its order.
         Index("ix_audit_events_subject_id", "subject", "id"),
         Index("ix_audit_events_name_id", "name", "id"),

@@ -158,10 +158,10 @@ def prepare_engine(engine: Engine) -> Engine:
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_immediate)
     else:
         event.listen(engine, "connect", _configure_postgresql)
         event.listen(engine, "checkout", _refuse_closed)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -178,16 +178,13 @@ def open_engine(url: str) -> Engine:
 
 def autocommitting(engine: Engine) -> Engine:
     """The same connections, every statement a transaction of its own: nothing is locked between two of them."""
-    if engine.dialect.name == "sqlite":
-        # SQLAlchemy's isolation level would switch the driver's transactions on again; they are off already.
-        return engine.execution_options(**{_AUTOCOMMIT: True})
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+    # Not SQLAlchemy's isolation level: it would switch the driver's transactions off and on again for each use.
+    return engine.execution_options(**{_AUTOCOMMIT: True})
 
 
 def is_autocommitting(connection: Connection) -> bool:
     """Whether it is one of `autocommitting`."""
-    options = connection.engine.get_execution_options()
-    return _AUTOCOMMIT in options or options.get("isolation_level") == "AUTOCOMMIT"
+    return _AUTOCOMMIT in connection.engine.get_execution_options()
 
 
 def wake_after_commit(session: Session, lane: str) -> None:
@@ -204,7 +201,7 @@ def take_lanes_to_wake(session: Session) -> set[str]:
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     if not isinstance(connection, sqlite3.Connection):
         return
-    # The driver's own transaction handling begins too late to protect a read that a write depends on.
+    # The driver's own transactions begin too late to protect a read that a write depends on; `_begin` begins them.
     connection.isolation_level = None
     for pragma in (
         "journal_mode = WAL",
@@ -223,6 +220,8 @@ def _configure_postgresql(connection: Any, record: Any) -> None:
     connection.execute("SET default_transaction_isolation = 'read committed'")
     connection.execute("SET datestyle = 'ISO'")
     connection.commit()
+    # As with SQLite, no transaction begins by itself, so that the same connection serves with and without.
+    connection.autocommit = True
 
 
 def _refuse_closed(connection: Any, record: Any, _proxy: Any) -> None:
@@ -239,7 +238,7 @@ def _refuse_closed(connection: Any, record: Any, _proxy: Any) -> None:
         raise DisconnectionError
 
 
-def _begin_immediate(connection: Connection) -> None:
-    # A deferred transaction that reads first and writes later fails at once when another writer came between.
+def _begin(connection: Connection) -> None:
     if not connection.get_execution_options().get(_AUTOCOMMIT):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # SQLite's deferred transaction that reads first and writes later fails when another writer came between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")

@@ -76,9 +76,12 @@ def delete_captured_mails(session: Session, cutoffs: Cutoffs, _cursor: UUID, lim
     return _delete_oldest(session, CapturedMail.id, CapturedMail.created_at, cutoffs.messages, limit)
 
 
-def delete_audit_events(session: Session, cutoffs: Cutoffs, _cursor: UUID, limit: int) -> Batch:
-    """Delete old audit events."""
-    return _delete_oldest(session, AuditEvent.id, AuditEvent.occurred_at, cutoffs.audit_events, limit)
+def delete_audit_events(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int) -> Batch:
+    """Delete old audit events. They are written far more often than they are deleted, so no index knows their time."""
+    found = _walk(session, AuditEvent.id, cutoffs.audit_events, cursor, limit)
+    over = _lock(session, AuditEvent.id, AuditEvent.id.in_(found)) if found else []
+    _delete(session, AuditEvent.id, over)
+    return _batch(found, over, limit)
 
 
 def delete_tokens(session: Session, cutoffs: Cutoffs, cursor: UUID, limit: int) -> Batch:
@@ -186,7 +189,7 @@ KINDS = (
     Kind("contents", wipe_contents, _count_contents),
     Kind("messages", delete_messages, _count_messages),
     Kind("captured mails", delete_captured_mails, _count(lambda old: CapturedMail.created_at < old.messages)),
-    Kind("audit events", delete_audit_events, _count(lambda old: AuditEvent.occurred_at < old.audit_events)),
+    Kind("audit events", delete_audit_events, _count(lambda old: AuditEvent.id < first_id_at(old.audit_events))),
     Kind("idempotency records", delete_idempotency_records, lambda session, _: idempotency.count_old(session)),
     Kind("tokens", delete_tokens, _count(lambda old: _is_over(old.tokens))),
     Kind("sessions", delete_sessions, _count(lambda old: _has_ended(old.tokens))),

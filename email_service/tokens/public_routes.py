@@ -26,6 +26,7 @@ blueprint = public_limits.guard_public(
 
 
 @blueprint.post("")
+@public_limits.counts_later
 @blueprint.arguments(public_schemas.MailWishIn())
 @blueprint.response(HTTPStatus.ACCEPTED, public_schemas.PromiseOut)
 @blueprint.alt_response(

@@ -56,8 +56,8 @@ def enter(*quotas: Quota) -> tuple[Quota | None, dict[str, list[Window]]]:
 
 
 def refuse_over(*quotas: Quota) -> None:
-    """Count a request in each; RateLimitedError for the first that is used up."""
-    over, windows = enter(*quotas)
+    """Count a request in each, if there are any; RateLimitedError for the first that is used up."""
+    over, windows = enter(*quotas) if quotas else (None, {})
     if over is not None:
         raise RateLimitedError(retry_after_seconds=wait_seconds(windows[over.scope]))
 
@@ -67,6 +67,7 @@ def wait_seconds(windows: list[Window]) -> int:
     return max([1, *(window.free_in_seconds for window in windows if not window.left)])
 
 
+@lru_cache(1024)  # a request asks for each of its quotas
 def network_key(remote_address: str | None) -> str:
     """The bucket of an IP address; all that cannot be read share one, so that nobody escapes by confusing us."""
     try:
@@ -86,9 +87,14 @@ def count_caller() -> None:
     refuse_over(Quota("api", str(caller.client_id), caller.rate_limit or context.part(Settings).api_rate_limit))
 
 
-def count_stranger(*more: Quota) -> None:
-    """Count a call of the public API, or one without a valid key, against its network's quota, and then `more`."""
-    refuse_over(Quota("public", network_key(request.remote_addr), context.part(Settings).public_rate_limit), *more)
+def count_stranger() -> None:
+    """Count a call of the public API, or one without a valid key, against its network's quota."""
+    refuse_over(of_stranger())
+
+
+def of_stranger() -> Quota:
+    """The quota of the calls that this request's network makes without a key."""
+    return Quota("public", network_key(request.remote_addr), context.part(Settings).public_rate_limit)
 
 
 def _store() -> Store:

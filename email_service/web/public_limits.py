@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, current_app, g, request
 from flask_smorest import Blueprint
 
 from email_service.kernel.addresses import Address, quota_key
@@ -20,6 +20,8 @@ from email_service.web.limits import Quota, Window
 
 _POLICY = "ip"
 _REDEEMS = "_redeems"
+_COUNTS_LATER = "_counts_later"
+_SMALL_OCTETS = 2048  # a body that may be read for somebody who may have called too often already
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -39,6 +41,25 @@ def redeems(view: Callable[_P, _R]) -> Callable[_P, _R]:
             return view(*args, **kwargs)
 
     setattr(wrapper, _REDEEMS, True)
+    return wrapper
+
+
+def counts_later(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The view takes a place, and its network is counted in the same question to the store; at the latest at its end.
+
+    Goes around whatever reads the body. A large body is still read by nobody who has called too often.
+    """
+
+    @wraps(view)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            bodies.read()
+            return view(*args, **kwargs)
+        finally:
+            # Whatever was wrong with the request, it was one; and too many are too many before anything is wrong.
+            limits.refuse_over(*_uncounted())
+
+    setattr(wrapper, _COUNTS_LATER, True)
     return wrapper
 
 
@@ -67,7 +88,9 @@ def take_place(email: str, told: Mapping[str, Any]) -> bool:
     settings = context.part(Settings)
     by_network = Quota("public-issue-ip", _network(), settings.public_issue_limit_per_ip, is_told=True)
     by_address = Quota("public-issue-email", _blinded(email), settings.public_issue_limit_per_email)
-    over, windows = limits.enter(by_network, by_address)
+    over, windows = limits.enter(*(before := _uncounted()), by_network, by_address)
+    if over in before:
+        raise RateLimitedError(retry_after_seconds=limits.wait_seconds(windows[over.scope]))
     _announce(windows[by_network.scope])
     if over is by_address and settings.token_email_quota_response is EmailQuotaResponse.SILENT:
         return False
@@ -78,10 +101,20 @@ def take_place(email: str, told: Mapping[str, Any]) -> bool:
 
 def _admit() -> None:
     # A browser's question whether a page may call at all (CORS) is no call.
-    if request.method != "OPTIONS":
-        view = current_app.view_functions[request.endpoint or ""]
-        limits.count_stranger(*([_failures(is_counted=False)] if hasattr(view, _REDEEMS) else []))
-        bodies.read()
+    if request.method == "OPTIONS":
+        return
+    view = current_app.view_functions[request.endpoint or ""]
+    if hasattr(view, _COUNTS_LATER) and 0 < (request.content_length or 0) <= _SMALL_OCTETS:
+        g.uncounted = [limits.of_stranger()]
+        return
+    limits.refuse_over(limits.of_stranger(), *([_failures(is_counted=False)] if hasattr(view, _REDEEMS) else []))
+    bodies.read()
+
+
+def _uncounted() -> list[Quota]:
+    """What this request is to be counted in before anything else, if that has not been done."""
+    found: list[Quota] = g.pop("uncounted", [])
+    return found
 
 
 def _failures(*, is_counted: bool) -> Quota:

@@ -296,5 +296,6 @@ def test_when_redis_comes_back_it_counts_again(house, reopen, redis_url, counts)
                 sleep(0.1)
                 Stranger(through, "192.0.2.2").verify("A" * 43)
             back = Stranger(through).ask("two@example.com")
-    assert (back.status_code, back.headers["RateLimit"][:8]) == (202, '"ip";r=3')
+    # What nobody waited for may have been counted all the same.
+    assert (back.status_code, back.headers["RateLimit"][:8]) in {(202, '"ip";r=2'), (202, '"ip";r=3')}
     assert told(stream) == ["quotas.store_away", "quotas.store_back"]

@@ -15,7 +15,7 @@ from email_service.idempotency.models import IdempotencyRecord
 from email_service.inbox.models import CapturedMail
 from email_service.kernel import clock
 from email_service.kernel.errors import StatusConflictError
-from email_service.kernel.orm import new_id
+from email_service.kernel.orm import first_id_at, new_id
 from email_service.messages import life
 from email_service.messages.models import DeliveryAttempt, Event, Message, MessageContent
 from email_service.messages.state import FINAL, Status
@@ -127,7 +127,7 @@ def test_each_other_kind_goes_at_its_own_age(either, client_of):
         for age in (89, 91):
             session.add(CapturedMail(created_at=now - age * day, **mail))
         for age in (364, 366):
-            session.add(AuditEvent(occurred_at=now - age * day, **fact))
+            session.add(AuditEvent(id=first_id_at(now - age * day), occurred_at=now - age * day, **fact))
         for hours in (71, 73):
             session.add(IdempotencyRecord(key=str(hours), created_at=now - timedelta(hours=hours), **answer))
         for hours in (23, 25):
