@@ -255,10 +255,12 @@ def quotas(redis_url: str | None) -> dict[str, str]:
     return {**_QUOTAS, "REDIS_URL": redis_url} if redis_url else _QUOTAS
 
 
-def serve(stack: ExitStack, application: str, place: Path, variables: dict[str, str]) -> tuple[int, int]:
+def serve(
+    stack: ExitStack, application: str, place: Path, variables: dict[str, str], threads: int = THREADS
+) -> tuple[int, int]:
     """Port and process of its gunicorn, which ends with the stack."""
     port = processes.free_port()
-    command = stage.gunicorn_command(application, port, workers=WORKERS, threads=THREADS)
+    command = stage.gunicorn_command(application, port, workers=WORKERS, threads=threads)
     process = stack.enter_context(processes.running(command, folder=place, environment=variables))
     processes.wait_for_port(port, process)
     return port, process.pid
