@@ -12,8 +12,9 @@ import stage
 from css_inline import CSSInliner
 from flask import Flask
 from flask_mail import Mail, Message
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from plain_jinja import PlainJinja
 
+from email_service.rendering import catalog
 from email_service.rendering.variables import Brand
 from email_service.settings import resource
 
@@ -24,20 +25,16 @@ def send(count: int, port: int) -> dict[str, float]:
     app = Flask("loop")
     app.config.update(MAIL_SERVER="127.0.0.1", MAIL_PORT=port, MAIL_DEFAULT_SENDER=stage.SENDER)
     mail = Mail(app)
-    # fmt: off
-    templates = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=select_autoescape(["html"]), trim_blocks=True, lstrip_blocks=True
-    )
-    # fmt: on
+    brand = Brand(name="Example App", frontend_url="http://localhost:3000").as_variables()
+    templates = PlainJinja(FOLDER, catalog.load(FOLDER).words.speak("en"), brand)
     subject, html, text = (
         templates.get_template(f"welcome/{part}") for part in ("subject.txt", "body.html", "body.txt")
     )
     inliner = CSSInliner(extra_css=(FOLDER / "_layout" / "style.css").read_text(), load_remote_stylesheets=False)
-    brand = Brand(name="Example App", frontend_url="http://localhost:3000").as_variables()
     begun_at, cpu_before = time.perf_counter(), time.process_time()
     with app.app_context():
         for number in range(count):
-            words = {**stage.VARIABLES, "brand": brand, "locale": "en", "subject": "Welcome"}
+            words = {**stage.VARIABLES, "subject": "Welcome"}
             message = Message(
                 subject=subject.render(words),
                 recipients=[f"reader{number}@example.com"],

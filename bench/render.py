@@ -21,7 +21,7 @@ from typing import Any
 
 import figures
 from css_inline import CSSInliner
-from jinja2 import Environment, FileSystemLoader
+from plain_jinja import PlainJinja
 
 from email_service.delivery import mime
 from email_service.kernel.addresses import Mailbox
@@ -79,17 +79,10 @@ def build_with_the_standard_library(rendered: Rendered) -> bytes:
     return message.as_bytes()
 
 
-def prepare(folder: Path, renderer: Renderer, template: Template) -> Case:
+def prepare(folder: Path, renderer: Renderer, plain: PlainJinja, template: Template) -> Case:
     variables = template.sample_variables
     rendered = renderer.render(template.name, variables)
-    plain = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=lambda name: name is not None and name.endswith(".html"),
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    values = {**variables, "brand": BRAND.as_variables(), "locale": "en", "subject": rendered.subject}
+    values = {**variables, "subject": rendered.subject}
     parts = template.parts("en")
     page = plain.get_template(parts[1]).render(values)
     style = (folder / catalog.LAYOUT / "style.css").read_text(encoding="utf-8")
@@ -118,7 +111,8 @@ def main() -> None:
     folder = resource("templates") / "email"
     templates = catalog.load(folder)
     renderer = Renderer(folder, templates, BRAND)
-    cases = {each.name: prepare(folder, renderer, each) for each in templates}
+    plain = PlainJinja(folder, templates.words.speak("en"), BRAND.as_variables())
+    cases = {each.name: prepare(folder, renderer, plain, each) for each in templates}
     gc.freeze()
     for number in range(rounds):
         for case in cases.values():

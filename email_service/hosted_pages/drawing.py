@@ -15,6 +15,7 @@ from markupsafe import Markup
 from werkzeug.http import parse_accept_header
 
 from email_service.hosted_pages import wording
+from email_service.kernel import locales
 
 
 class Pages:
@@ -41,7 +42,7 @@ class Pages:
 
     def draw(self, name: str, status: int = HTTPStatus.OK, **shown: Any) -> Response:
         """The page with the template `name`; `about`, if given, names the words it has besides."""
-        locale = wording.choose(_wanted_languages(), self._words)
+        locale = locales.choose(_wanted_languages(), self._words)
         words = self._words[locale]
         content = self._environment.get_template(f"{name}.html").render(
             **{"error": None, "fields": {}, **shown}, locale=locale, words=words[name], shared=words["shared"]

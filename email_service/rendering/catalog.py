@@ -1,6 +1,6 @@
 """What templates exist: reads every `templates/email/<name>/` once, and refuses a folder that is not right.
 
-Knows manifests, versions, locales and which variables a template takes; renders nothing.
+Knows manifests, versions, locales, words and which variables a template takes; renders nothing.
 """
 
 import hashlib
@@ -10,25 +10,28 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
 
+from email_service.kernel import locales
 from email_service.kernel.errors import Fault, InvalidInputError, SettingsError, TemplateUnknownError
 from email_service.kernel.lanes import LANES
+from email_service.kernel.locales import BASE_LOCALE
 from email_service.rendering import variables as rules
+from email_service.rendering import words
+from email_service.rendering.words import LOCALE, Words
 
-BASE_LOCALE = "en"
 LAYOUT = "_layout"
 MANIFEST = "manifest.toml"
 PARTS = ("subject.txt", "body.html", "body.txt")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 
 # These names reach every template from the renderer, so a variable of the same name would be hidden or would hide them.
-_RESERVED = frozenset({"brand", "locale", "subject"})
+_RESERVED = frozenset({"brand", "direction", "locale", "say", "subject"})
 
 _MANIFEST_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -58,14 +61,19 @@ _MANIFEST_VALIDATOR = Draft202012Validator(_MANIFEST_SCHEMA)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One template, as its manifest describes it. `locales` starts with the base locale."""
+    """One template, as its manifest describes it. `locales` starts with the base locale.
+
+    `version` is the first 16 hex digits of a SHA-256 over all that a mail is made from, brand and variables aside: the
+    template's files, the layout's, and its sentences in every locale.
+    """
 
     name: str
     description: str
     category: str
     lane: str
-    version: str  # the first 16 hex digits of a SHA-256 over its own files and the layout
+    version: str
     locales: tuple[str, ...]
+    own_locales: frozenset[str]  # those with files of their own; the others share the files of the base locale
     variables_schema: dict[str, Any]
     sample_variables: dict[str, Any]
     is_sensitive: bool
@@ -82,20 +90,12 @@ class Template:
             )
 
     def pick_locale(self, locale: str | None) -> str:
-        """The best locale there is: `pt-BR`, else `pt`, else the base locale."""
-        if not locale or len(self.locales) == 1:
-            return self.locales[0]
-        wanted = locale.replace("_", "-").casefold()
-        known = {each.casefold(): each for each in self.locales}
-        while wanted:
-            if wanted in known:
-                return known[wanted]
-            wanted = wanted.rpartition("-")[0]
-        return self.locales[0]
+        """The best locale there is: `pt-BR`, else `pt`, else a sibling of either, else the base locale."""
+        return _choose(locale, self.locales) if locale else self.locales[0]
 
     def part(self, locale: str, filename: str) -> str:
         """The path of one of PARTS below the templates folder."""
-        return f"{self.name}/{filename}" if locale == BASE_LOCALE else f"{self.name}/{locale}/{filename}"
+        return f"{self.name}/{locale}/{filename}" if locale in self.own_locales else f"{self.name}/{filename}"
 
     def parts(self, locale: str) -> tuple[str, str, str]:
         """The paths of subject, html and text."""
@@ -108,6 +108,7 @@ class Catalog:
     """Every template by its name; iterating yields the templates in the order of their names."""
 
     templates: Mapping[str, Template]
+    words: Words = field(default_factory=Words)
 
     def get(self, name: str) -> Template:
         """The template of this name, or TemplateUnknownError with the names that come close."""
@@ -135,19 +136,21 @@ def load(folder: Path) -> Catalog:
     if not folder.is_dir():
         raise SettingsError(f"The templates folder {folder} does not exist.")
     mistakes: list[Fault] = []
-    layout = _hash_files(hashlib.sha256(), folder, folder / LAYOUT)
-    templates = {
-        each.name: _load_template(folder, each.name, layout.copy(), mistakes)
-        for each in sorted(folder.iterdir())
-        if each.is_dir() and not each.name.startswith((".", "_"))
-    }
+    names = [each.name for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith((".", "_"))]
+    spoken = words.load(folder, names, mistakes)
+    templates = {name: _load_template(folder, name, spoken, mistakes) for name in names}
     if mistakes:
         listed = "; ".join(f"{each.pointer[1:]} {each.message}" for each in mistakes)
         raise SettingsError(f"The templates in {folder} cannot be used: {listed}.", faults=mistakes)
-    return Catalog({name: template for name, template in templates.items() if template is not None})
+    return Catalog({name: template for name, template in templates.items() if template is not None}, spoken)
 
 
-def _load_template(folder: Path, name: str, digest: Any, mistakes: list[Fault]) -> Template | None:
+@lru_cache(1024)
+def _choose(wanted: str, known: tuple[str, ...]) -> str:
+    return locales.choose([wanted.replace("_", "-")], known)
+
+
+def _load_template(folder: Path, name: str, spoken: Words, mistakes: list[Fault]) -> Template | None:
     home = folder / name
     found = list(_name_mistakes(name, home))
     manifest = _read_manifest(home / MANIFEST, found)
@@ -155,13 +158,19 @@ def _load_template(folder: Path, name: str, digest: Any, mistakes: list[Fault]) 
     mistakes.extend(found)
     if found or validator is None:
         return None
+    own = _locale_folders(home)
+    known = (BASE_LOCALE, *sorted({*own, *spoken.locales_of(name)} - {BASE_LOCALE}))
+    digest = hashlib.sha256(spoken.fingerprint(name, known))
+    for each in (folder / LAYOUT, home):
+        _hash_files(digest, folder, each)
     return Template(
         name=name,
         description=manifest["description"],
         category=manifest["category"],
         lane=manifest["lane"],
-        version=_hash_files(digest, folder, home).hexdigest()[:16],
-        locales=(BASE_LOCALE, *_locale_folders(home)),
+        version=digest.hexdigest()[:16],
+        locales=known,
+        own_locales=frozenset(own),
         variables_schema=manifest["variables"],
         sample_variables=manifest.get("sample_variables", {}),
         is_sensitive=manifest.get("sensitive", False),
@@ -173,12 +182,12 @@ def _load_template(folder: Path, name: str, digest: Any, mistakes: list[Fault]) 
 def _name_mistakes(name: str, home: Path) -> Iterator[Fault]:
     if not _NAME.fullmatch(name):
         yield Fault(f"/{name}", "has to be named with lower-case letters, digits and single hyphens")
-    locales = _locale_folders(home)
-    for locale in locales:
-        if not _LOCALE.fullmatch(locale) or locale == BASE_LOCALE:
+    own = _locale_folders(home)
+    for locale in own:
+        if not LOCALE.fullmatch(locale) or locale == BASE_LOCALE:
             yield Fault(f"/{name}/{locale}", f"has to be a locale such as pt or pt-BR, and other than {BASE_LOCALE}")
     # A locale brings all three parts: a subject in one language over a body in another would be worse than a fallback.
-    for place in (home, *(home / locale for locale in locales)):
+    for place in (home, *(home / locale for locale in own)):
         for filename in PARTS:
             if not (place / filename).is_file():
                 yield Fault(f"/{(place / filename).relative_to(home.parent).as_posix()}", "is missing")
@@ -223,11 +232,10 @@ def _compile(schema: dict[str, Any], pointer: str, found: list[Fault]) -> Draft2
         return None
 
 
-def _hash_files(digest: Any, folder: Path, home: Path) -> Any:
+def _hash_files(digest: Any, folder: Path, home: Path) -> None:
     """Feed each file's path, length and content, so that no two different folders give the same bytes."""
     for path in sorted(home.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             content = path.read_bytes()
             digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
             digest.update(content)
-    return digest

@@ -14,12 +14,15 @@ from jinja2.exceptions import TemplateError
 from jinja2.meta import find_referenced_templates, find_undeclared_variables
 
 from email_service.kernel.errors import RenderingError, SettingsError
+from email_service.kernel.locales import BASE_LOCALE
 from email_service.rendering import catalog, variables
-from email_service.rendering.catalog import MANIFEST, PARTS, Template
+from email_service.rendering.catalog import MANIFEST, PARTS, Catalog, Template
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.sandbox import Sandbox
 from email_service.rendering.variables import Brand
+from email_service.rendering.words import SHARED, WORDS
 
+_SAID = re.compile(r"""\bsay\(\s*["']([a-z_]+)["']""")
 _PLAIN_LINK = re.compile(r"\bhttp://[^\s\"'<>]*", re.IGNORECASE)
 
 
@@ -40,7 +43,7 @@ def check(folder: Path, brand: Brand) -> list[Finding]:
         places = [(fault.pointer[1:], fault.message) for fault in error.faults] or [("", error.detail)]
         return [Finding(place.partition("/")[0], place, message) for place, message in places]
     renderer = Renderer(folder, templates, brand)
-    sandbox = Sandbox(folder)
+    sandbox = Sandbox(folder, language=templates.words.speak(BASE_LOCALE))
     found: list[Finding] = []
     for template in templates:
         found += _sample_findings(template)
@@ -48,6 +51,7 @@ def check(folder: Path, brand: Brand) -> list[Finding]:
         for locale in template.locales:
             for part in PARTS:
                 found += _source_findings(folder, sandbox, template, template.part(locale, part))
+    found += _unsaid_findings(folder, templates)
     return list(dict.fromkeys(found))
 
 
@@ -79,7 +83,7 @@ def _file_in(error: RenderingError, template: Template) -> str:
 def _source_findings(folder: Path, sandbox: Sandbox, template: Template, path: str) -> Iterator[Finding]:
     for link in _PLAIN_LINK.findall((folder / path).read_text(encoding="utf-8", errors="replace")):
         yield Finding(template.name, path, f"{link} is not an https link")
-    given = {"brand", "locale", *template.variables_schema["properties"], *sandbox.globals}
+    given = {*template.variables_schema["properties"], *sandbox.globals}
     if not path.endswith(PARTS[0]):
         given.add("subject")
     try:
@@ -88,6 +92,16 @@ def _source_findings(folder: Path, sandbox: Sandbox, template: Template, path: s
         return  # rendering it has said what is wrong
     for name in sorted(used - given):
         yield Finding(template.name, path, f"uses {name!r}, which is not in the manifest's variables")
+
+
+def _unsaid_findings(folder: Path, templates: Catalog) -> Iterator[Finding]:
+    """Sentences that no file says; whoever translates them would do so for nobody."""
+    sources = {path: path.read_text(encoding="utf-8", errors="replace") for path in folder.rglob("*.*")}
+    for table, entries in templates.words.speak(BASE_LOCALE).tables.items():
+        home = folder if table == SHARED else folder / table
+        said = {entry for path, source in sources.items() if home in path.parents for entry in _SAID.findall(source)}
+        for entry in sorted(entries.keys() - said):
+            yield Finding(table, f"{WORDS}/{BASE_LOCALE}.toml/{table}/{entry}", "is said by no template")
 
 
 def _follow(sandbox: Sandbox, path: str | None, given: set[str], seen: set[str]) -> set[str]:

@@ -45,15 +45,27 @@ def set_blocks(tree: nodes.Template, parse: Callable[[str], nodes.Template]) -> 
     return joined
 
 
-def fold(tree: nodes.Template, name: str, values: Mapping[str, Any], *, is_html: bool) -> nodes.Template:
-    """Put the `values` that never change in the place of `name.<key>`, choose what they decide, join what they part."""
-    if not any(each.name == name and each.ctx != "load" for each in tree.find_all(nodes.Name)):
-        tree = _Folder(name, values, is_html=is_html).visit(tree)
+def fold(tree: nodes.Template, values: Mapping[str, Any], *, is_html: bool) -> nodes.Template:
+    """Put what never changes in its place, choose what it decides, join what it parts.
+
+    The values stand under the name or under `name.attribute`; a name that the template itself sets is left alone.
+    """
+    own = set(bound_names(tree))
+    known = {name: value for name, value in values.items() if name.partition(".")[0] not in own}
+    tree = _Folder(known, is_html=is_html).visit(tree)
     for each in (tree, *tree.find_all(nodes.Node)):
         for field in ("body", "else_"):
             if hasattr(each, field):
                 setattr(each, field, list(_joined(getattr(each, field))))
     return tree
+
+
+def bound_names(tree: nodes.Template) -> Iterator[str]:
+    """Every name that the template gives a meaning of its own."""
+    yield from (each.name for each in tree.find_all(nodes.Macro))
+    yield from (each.name for each in tree.find_all(nodes.Name) if each.ctx != "load")
+    for each in tree.find_all(nodes.FromImport):
+        yield from (name if isinstance(name, str) else name[1] for name in each.names)
 
 
 def _parent(tree: nodes.Template) -> str | None:
@@ -123,15 +135,16 @@ class _BlockSetter(NodeTransformer):
 class _Folder(NodeTransformer):
     """Works out what depends on nothing but the values."""
 
-    def __init__(self, name: str, values: Mapping[str, Any], *, is_html: bool) -> None:
-        self._name = name
+    def __init__(self, values: Mapping[str, Any], *, is_html: bool) -> None:
         self._values = values
         self._is_html = is_html
 
+    def visit_Name(self, node: nodes.Name) -> nodes.Node:  # noqa: N802 - Jinja looks the method up by this name
+        return self._known(node, node.name)
+
     def visit_Getattr(self, node: nodes.Getattr) -> nodes.Node:  # noqa: N802 - Jinja looks the method up by this name
         self.generic_visit(node)
-        is_known = isinstance(node.node, nodes.Name) and node.node.name == self._name and node.attr in self._values
-        return nodes.Const(self._values[node.attr], lineno=node.lineno) if is_known else node
+        return self._known(node, f"{node.node.name}.{node.attr}") if isinstance(node.node, nodes.Name) else node
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 - Jinja looks the method up by this name
         self.generic_visit(node)
@@ -149,6 +162,9 @@ class _Folder(NodeTransformer):
         kept, dropped = (node.body, node.else_) if node.test.value else (node.else_, node.body)
         # A block is known by its name wherever it stands, and a name that is set belongs to the whole template.
         return node if any(nodes.Scope(dropped).find_all((nodes.Block, *_NAMING))) else kept
+
+    def _known(self, node: nodes.Expr, name: str) -> nodes.Expr:
+        return nodes.Const(self._values[name], lineno=node.lineno) if name in self._values else node
 
     def _written(self, node: nodes.Expr) -> nodes.Expr:
         if not isinstance(node, nodes.Const):

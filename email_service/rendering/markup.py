@@ -9,7 +9,7 @@ from html import escape
 
 from jinja2 import nodes
 
-from email_service.rendering.folding import NotSimpleError
+from email_service.rendering.folding import NotSimpleError, bound_names
 from email_service.rendering.style_sheet import StyleSheet
 
 # Each expression between the tags is one of these characters while the html around it is read.
@@ -75,16 +75,9 @@ def _check_statements(tree: nodes.Template, methods: frozenset[str]) -> None:
         words = "".join(each.data for each in block.find_all(nodes.TemplateData))
         if re.search("[<>\"']", words) or any(block.find_all((nodes.Call, nodes.Include, nodes.Block))):
             raise NotSimpleError("html is kept in a variable")
-    for name in _bound_names(tree):
+    for name in bound_names(tree):
         if name in methods | _FUNCTIONS:
             raise NotSimpleError(f"{name} has another meaning")
-
-
-def _bound_names(tree: nodes.Template) -> Iterator[str]:
-    yield from (each.name for each in tree.find_all(nodes.Macro))
-    yield from (each.name for each in tree.find_all(nodes.Name) if each.ctx != "load")
-    for each in tree.find_all(nodes.FromImport):
-        yield from (name if isinstance(name, str) else name[1] for name in each.names)
 
 
 def _is_plain(call: nodes.Call, methods: frozenset[str]) -> bool:

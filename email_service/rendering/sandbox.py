@@ -1,6 +1,7 @@
 """The Jinja that templates run in: few filters and methods, no way around escaping, a bound on every way to grow.
 
-Knows templates as files and code; knows no variable, no message and no style sheet.
+Knows templates as files and code, and the language that they are compiled for; knows no variable, no message and no
+style sheet.
 """
 
 import threading
@@ -17,7 +18,8 @@ from jinja2.runtime import BlockReference, Context, LoopContext, Macro, markup_j
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from email_service.rendering import folding
+from email_service.rendering import folding, formats, sentences
+from email_service.rendering.words import Language
 
 _STEP_LIMIT = 10_000  # loop turns, calls and included templates of one part; a rich mail takes a few hundred
 _WORK_LIMIT = 1_000_000  # characters that one part may build before it writes them
@@ -37,6 +39,7 @@ METHODS = frozenset({
 })
 # fmt: on
 _OWNERS = (str, dict, list)
+_SPEECHLESS = Language()  # of the base locale, without a sentence
 _CALLABLES = (Macro, BlockReference, LoopContext)
 
 
@@ -58,12 +61,14 @@ class _BoundedCode(CodeGenerator):
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja with less. `brand` is known in every file, also in those that are imported."""
+    """Jinja with less, for one language. What is fixed is known in every file, also in those that are imported."""
 
     code_generator_class = _BoundedCode
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, folder: Path, brand: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, brand: Mapping[str, Any] | None = None, *, language: Language = _SPEECHLESS
+    ) -> None:
         super().__init__(
             loader=FileSystemLoader(folder),
             undefined=StrictUndefined,
@@ -75,9 +80,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.meter = _Meter()
         self.filters = {name: FILTERS[name] for name in _FILTERS} | {"join": self._join_list, "_count": _count_turns}
+        self.filters |= formats.filters(language.known)
         self.globals: dict[str, Any] = {"namespace": Namespace, "range": _short_range}
-        if brand is not None:
-            self.globals["brand"] = brand
+        self.globals |= {"brand": brand, "locale": language.locale, "direction": language.direction}
+        self._language = language
         self.concat = self._concatenate  # type: ignore[method-assign]  # Jinja joins blocks and macros with it
 
     def spend(self, *, steps: int = 0, work: int = 0) -> None:
@@ -159,7 +165,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateSyntaxError("escaping cannot be switched off", modifier.lineno, name, filename)
         for loop in tree.find_all(nodes.For):
             loop.iter = nodes.Filter(loop.iter, "_count", [], [], None, None, lineno=loop.lineno)
-        return tree
+        is_html = name is not None and name.endswith(".html")
+        return sentences.resolve(tree, self._language, name, is_html=is_html)
 
 
 class SwiftSandbox(Sandbox):
@@ -169,10 +176,16 @@ class SwiftSandbox(Sandbox):
     """
 
     def __init__(
-        self, folder: Path, brand: Mapping[str, Any], finish: Callable[[nodes.Template], None] | None = None
+        self,
+        folder: Path,
+        brand: Mapping[str, Any],
+        finish: Callable[[nodes.Template], None] | None = None,
+        *,
+        language: Language = _SPEECHLESS,
     ) -> None:
-        super().__init__(folder, brand)
-        self._brand = brand
+        super().__init__(folder, brand, language=language)
+        self._known = {"locale": language.locale, "direction": language.direction}
+        self._known |= {f"brand.{name}": value for name, value in brand.items()}
         self._finish = finish
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -181,7 +194,7 @@ class SwiftSandbox(Sandbox):
             return tree
         is_html = name.endswith(".html")
         tree = folding.set_blocks(tree, partial(self._parse_parent, name))
-        tree = folding.fold(tree, "brand", self._brand, is_html=is_html)
+        tree = folding.fold(tree, self._known, is_html=is_html)
         if is_html and self._finish is not None:
             self._finish(tree)
         return tree
