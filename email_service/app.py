@@ -104,6 +104,7 @@ def create_brand(settings: Settings) -> Brand:
         name=settings.brand_name,
         logo_url=settings.brand_logo_url,
         color=settings.brand_color,
+        color_end=settings.brand_color_end,
         support_email=settings.support_email,
         frontend_url=settings.frontend_url or settings.public_url,
     )

@@ -71,14 +71,18 @@ def value_for(schema: dict[str, Any], text: str) -> Any:
             return LINK
         case {"format": "date-time"}:
             return "2016-12-31T23:59:60.123456789Z"
-        case {"type": "integer", "maximum": maximum}:
+        case {"type": "integer" | "number", "maximum": maximum}:
             return maximum
+        case {"format": "date"}:
+            return "2028-02-29"
         case {"type": "array", "maxItems": count, "items": items}:
             return [value_for(items, text)] * count
+        case {"type": "object", "properties": properties}:
+            return {key: value_for(each, text) for key, each in properties.items()}
         case {"maxLength": length}:
             return (text * length)[:length]
-        case {"type": "string"}:
-            return "ABCD-1234567"
+        case {"pattern": pattern}:
+            return next(each for each in ("ABCD-1234567", "EUR", "-999999999999.999") if re.match(pattern, each))
     raise AssertionError(f"no example for {schema}")
 
 
@@ -152,7 +156,7 @@ def strings(value: Any, schema: dict[str, Any]) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from strings(each, schema["items"])
-    elif isinstance(value, str) and "date" not in schema.get("format", "") and not re.fullmatch(r"-?\d+\.\d+", value):
+    elif isinstance(value, str) and "date" not in schema.get("format", "") and not re.fullmatch(r"-?\d+\.\d+|[A-Z]{3}", value):
         yield value
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from email_service.kernel.errors import Fault, SettingsError
+from email_service.rendering import colors
 
 SIZE_LIMIT_BYTES = 256 * 1024
 ONE_LINE = r"^[^\p{Cc}\p{Zl}\p{Zp}]*$"  # the pattern that a manifest gives to a name
@@ -35,8 +36,6 @@ _LINK_JOINTS = re.compile(
 _BREAK = "\\g<0>\u200c"
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-_READABLE_CONTRAST = 4.5  # WCAG 2.2, 1.4.3
-_INK = "#111827"
 
 _TYPES = {
     "string": "a string",
@@ -72,32 +71,38 @@ class Brand:
     name: str
     logo_url: str | None = None
     color: str = "#2563eb"
+    color_end: str | None = None  # what the header's colour turns into from one side to the other; None: it stays
     support_email: str | None = None
     frontend_url: str
 
     def __post_init__(self) -> None:
-        if not _COLOR.fullmatch(self.color):
-            raise SettingsError(f"The brand's colour has to be written like #2563eb, not {self.color!r}.")
+        for color in (self.color, self._end):
+            if not _COLOR.fullmatch(color):
+                raise SettingsError(f"The brand's colours have to be written like #2563eb, not {color!r}.")
+        ink = colors.find_ink(self.color, self._end)
+        if min(colors.contrast(ink, self.color), colors.contrast(ink, self._end)) < colors.READABLE_LARGE:
+            raise SettingsError(
+                f"BRAND_COLOR {self.color} and BRAND_COLOR_END {self._end} are too far apart: "
+                "no ink can be read on both. Take two light colours or two dark ones."
+            )
 
     def as_variables(self) -> dict[str, str | None]:
-        """What templates see as `brand`: also `on_color`, which reads best on the brand's colour, and `link_color`."""
+        """What templates see as `brand`: also which ink reads best on its colours, and its colour as that of a link.
+
+        `on_color` is for what stands on the colour, `on_colors` for the header, `night_link_color` for dark mode.
+        """
         return {
             **asdict(self),
-            "on_color": max("#ffffff", _INK, key=lambda ink: _contrast(ink, self.color)),
-            "link_color": self.color if _contrast(self.color, "#ffffff") >= _READABLE_CONTRAST else _INK,
+            "color_end": self._end,
+            "on_color": colors.find_ink(self.color),
+            "on_colors": colors.find_ink(self.color, self._end),
+            "link_color": self.color if colors.contrast(self.color, colors.WHITE) >= colors.READABLE else colors.INK,
+            "night_link_color": colors.lighten(self.color, colors.NIGHT),
         }
 
-
-def _contrast(one: str, other: str) -> float:
-    """The contrast ratio of WCAG 2.2, from 1 to 21."""
-    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(color: str) -> float:
-    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels)  # noqa: PLR2004 - the constants of the standard
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    @property
+    def _end(self) -> str:
+        return self.color_end or self.color
 
 
 def is_web_link(value: str) -> bool:

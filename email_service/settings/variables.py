@@ -187,6 +187,7 @@ class Settings:
     brand_name: str = field(metadata=env(values.line, default="Example App"))
     brand_logo_url: str | None = field(metadata=env(values.url("https", "http")))
     brand_color: str = field(metadata=env(values.color, default="#1f4fd8"))
+    brand_color_end: str | None = field(metadata=env(values.color))  # None: the header has one colour
     support_email: str | None = field(metadata=env(values.email))
 
     expose: Expose = field(metadata=env(values.choice(Expose), default=Expose.ALL))
