@@ -34,7 +34,7 @@ def check() -> None:
     # Without the application, which refuses to start on a template that is wrong.
     findings = checks.check(resource("templates") / "email", create_brand(load()))
     for finding in findings:
-        print(f"{finding.template}/{finding.file}: {finding.message}")
+        print(f"{finding.file}: {finding.message}")
     if findings:
         raise click.ClickException(f"{len(findings)} to mend; each line above names the template and the file.")
     print("All templates are right.")

@@ -22,6 +22,8 @@ STRONG = "**"
 
 LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 _PLACE = re.compile(r"\{([a-z_]+)\}")
+# A no-break space is a word's own business; a direction override would turn what stands behind it.
+_CROOKED = re.compile("^ |  | $|[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _PIECE = re.compile(r"(\{[a-z_]+\}|\*\*)")
 
 
@@ -117,7 +119,7 @@ def _shape_mistakes(tables: Mapping[str, Texts], templates: Collection[str]) -> 
 
 
 def _find_fault(sentence: Any) -> str | None:
-    if not isinstance(sentence, str) or not sentence or sentence != " ".join(sentence.split()):
+    if not isinstance(sentence, str) or not sentence or _CROOKED.search(sentence):
         return "has to be one line of words"
     if re.search(r"[{}]", _PLACE.sub("", sentence)):
         return "has a brace that belongs to no place such as {name}"
