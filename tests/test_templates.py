@@ -64,26 +64,25 @@ class Page(HTMLParser):
         self.words += data
 
 
+# One value for each form of text that a schema may ask for.
+EXAMPLES = {"uri": LINK, "date": "2028-02-29", "date-time": "2016-12-31T23:59:60.123456789Z"}
+PATTERNED = ("ABCD-1234567", "EUR", "-999999999999.999")
+
+
 def value_for(schema: dict[str, Any], text: str) -> Any:
     """The longest value that a variable's schema lets in, made of `text`."""
     match schema:
-        case {"format": "uri"}:
-            return LINK
-        case {"format": "date-time"}:
-            return "2016-12-31T23:59:60.123456789Z"
-        case {"type": "integer" | "number", "maximum": maximum}:
-            return maximum
-        case {"format": "date"}:
-            return "2028-02-29"
+        case {"type": "integer" | "number", "maximum": value}:
+            return value
         case {"type": "array", "maxItems": count, "items": items}:
             return [value_for(items, text)] * count
         case {"type": "object", "properties": properties}:
             return {key: value_for(each, text) for key, each in properties.items()}
         case {"maxLength": length}:
             return (text * length)[:length]
-        case {"pattern": pattern}:
-            return next(each for each in ("ABCD-1234567", "EUR", "-999999999999.999") if re.match(pattern, each))
-    raise AssertionError(f"no example for {schema}")
+        case {"format": form}:
+            return EXAMPLES[form]
+    return next(each for each in PATTERNED if re.match(schema["pattern"], each))
 
 
 def cases(name: str) -> dict[str, dict[str, Any]]:
@@ -156,7 +155,11 @@ def strings(value: Any, schema: dict[str, Any]) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from strings(each, schema["items"])
-    elif isinstance(value, str) and "date" not in schema.get("format", "") and not re.fullmatch(r"-?\d+\.\d+|[A-Z]{3}", value):
+    elif (
+        isinstance(value, str)
+        and "date" not in schema.get("format", "")
+        and not re.fullmatch(r"-?\d+\.\d+|[A-Z]{3}", value)
+    ):
         yield value
 
 

@@ -48,9 +48,9 @@ def check(folder: Path, brand: Brand) -> list[Finding]:
     for template in templates:
         found += _sample_findings(template)
         found += _rendering_findings(renderer, template)
-        for locale in template.locales:
-            for part in PARTS:
-                found += _source_findings(folder, sandbox, template, template.part(locale, part))
+        # Locales without files of their own share those of the base locale.
+        for path in dict.fromkeys(path for locale in template.locales for path in template.parts(locale)):
+            found += _source_findings(folder, sandbox, template, path)
     found += _unsaid_findings(folder, templates)
     return list(dict.fromkeys(found))
 

@@ -1,10 +1,11 @@
-"""Which colours can be read on which (WCAG 2.2), so that a brand of any colour sends mail that can be read, also at night.
+"""Which colours can be read on which (WCAG 2.2), so that a brand of any colour sends mail that anybody can read.
 
 Knows colours as `#rrggbb` only; knows no brand and no template.
 """
 
 READABLE = 4.5  # 1.4.3, for text
 READABLE_LARGE = 3.0  # the same, for large text such as the name in a header
+COMFORTABLE = 7.0  # 1.4.6
 WHITE, INK, BLACK = "#ffffff", "#111827", "#000000"
 NIGHT = "#1a1e24"  # what a mail's card is drawn on in dark mode, as in the layout
 
@@ -24,9 +25,9 @@ def find_ink(*grounds: str) -> str:
 
 
 def lighten(color: str, ground: str) -> str:
-    """The colour, with as much white in it as it takes to be read on this dark ground."""
+    """The colour, with as much white in it as it takes to be read with ease on this dark ground."""
     mixes = (_mix(color, WHITE, percent) for percent in range(0, 100, 5))
-    return next((mixed for mixed in mixes if contrast(mixed, ground) >= READABLE), WHITE)
+    return next((mixed for mixed in mixes if contrast(mixed, ground) >= COMFORTABLE), WHITE)
 
 
 def _mix(color: str, other: str, percent: int) -> str:

@@ -28,6 +28,7 @@ class StyleSheet:
     """What `_layout/style.css` says. `is_simple`: a tag's own name and classes alone tell which rules it meets."""
 
     def __init__(self, css: str | None) -> None:
+        self._found: dict[tuple[str, str], str | None] = {}  # as many as the templates have different tags
         self._inliner = CSSInliner(load_remote_stylesheets=False, extra_css=css)
         is_readable = _SIMPLE_RULES.fullmatch(_COMMENT.sub(" ", css or "")) is not None
         self.is_simple = is_readable and not any(self.find_style(tag, "") for tag in _IMPLIED)
@@ -38,6 +39,11 @@ class StyleSheet:
 
     def find_style(self, tag: str, attributes: str) -> str | None:
         """The `style` that css-inline gives to this start tag; the same in every page when the sheet is simple."""
+        if (tag, attributes) not in self._found:
+            self._found[tag, attributes] = self._read_style(tag, attributes)
+        return self._found[tag, attributes]
+
+    def _read_style(self, tag: str, attributes: str) -> str | None:
         page = f"<!doctype html>{_FRAMES.get(tag, '')}<{tag} {attributes} {_MARK}>"
         reader = _TagReader()
         reader.feed(self._inliner.inline(page))

@@ -35,6 +35,7 @@ _LINK_JOINTS = re.compile(
 )
 _BREAK = "\\g<0>\u200c"
 
+_HOST = re.compile(r"[a-z0-9.-]+")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 _TYPES = {
@@ -122,7 +123,23 @@ def is_web_link(value: str) -> bool:
 
 def compile_schema(schema: dict[str, Any]) -> Draft202012Validator:
     """A validator that asserts formats, takes only web links for `uri` and never fetches a remote schema."""
-    return Draft202012Validator(schema, validate_formats=True, formats={"uri": is_web_link}, offline=True)
+    return Draft202012Validator(
+        schema, validate_formats=True, formats={"uri": is_web_link}, keywords={"hosts": _Hosts}, offline=True
+    )
+
+
+class _Hosts:
+    """The keyword `hosts` of a link: where it may lead, so that nobody sends the product's readers anywhere else."""
+
+    def __init__(self, _parent: Any, hosts: Any, _path: Any) -> None:
+        if not isinstance(hosts, list) or not hosts or not all(_HOST.fullmatch(str(each)) for each in hosts):
+            raise ValueError("hosts is a list of names in small letters, such as app.example.com")
+        self._hosts = hosts
+
+    def validate(self, instance: Any) -> None:
+        # Whatever is no web link is the business of its format.
+        if isinstance(instance, str) and is_web_link(instance) and urlsplit(instance).hostname not in self._hosts:
+            raise ValueError(f"has to lead to {' or '.join(self._hosts)}")
 
 
 def find_faults(variables: Mapping[str, Any], validator: Draft202012Validator, schema: dict[str, Any]) -> list[Fault]:
@@ -169,6 +186,8 @@ def _sentence(kind: str, details: dict[str, Any]) -> str:
             sentence = f"has to be {json.dumps(details['expected_value'])}"
         case "format":
             sentence = f"has to be {_FORMATS.get(details['format'], 'a valid ' + details['format'])}"
+        case "hosts":
+            sentence = details["message"]
         case "minLength" if details["limit"] == 1:
             sentence = "may not be empty"
         case "pattern" if details["pattern"] == ONE_LINE:

@@ -6,6 +6,7 @@ asked, a worker holds a request by a lease and no transaction. Knows no HTTP.
 
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -25,7 +26,7 @@ from email_service.kernel.orm import database_now, new_id, table_of
 from email_service.kernel.rows import insert_together, run
 from email_service.tokens import service
 from email_service.tokens.models import TokenRequest
-from email_service.tokens.purposes import Purpose
+from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.service import Office, Order
 
 LANE = LANES[0]  # whose workers answer, for that is where the mail goes
@@ -150,8 +151,23 @@ def _answer(session: Session, office: Office, request: TokenRequest) -> None:
         audit.record(session, actor, "token.request_refused", request.email, purpose=purpose, reason=reason)
         return
     # To the address that the directory has, never to the one that a stranger wrote (T14).
-    order = Order(purpose=purpose, subject=person.subject, client_id=PUBLIC_CLIENT_ID, locale=request.locale)
+    order = Order(
+        purpose=purpose,
+        subject=person.subject,
+        client_id=PUBLIC_CLIENT_ID,
+        locale=request.locale,
+        variables=_tell_origin(office, purpose, request),
+    )
     service.issue(session, office, order, actor)
+
+
+def _tell_origin(office: Office, purpose: Purpose, request: TokenRequest) -> dict[str, str]:
+    """When and from where somebody asked, for whoever did not; an address that is not public tells a reader nothing."""
+    known = {"requested_at": clock.written(request.requested_at)}
+    if request.ip and ip_address(request.ip).is_global:
+        known["requested_from"] = request.ip
+    taken = office.intake.catalog.get(RULES[purpose].template).variables_schema["properties"]
+    return {name: value for name, value in known.items() if name in taken}
 
 
 def _find_refusal(purpose: Purpose, person: Person | None) -> str | None:

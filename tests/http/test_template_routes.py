@@ -38,6 +38,29 @@ def test_a_rendering_says_what_the_mail_will_say(api):
     assert mail.text.split() == rendered["text"].split()
 
 
+def test_every_template_is_there_in_every_language(api):
+    locales = ["en", "ar", "de", "es", "fr", "it", "ja", "nl", "pl", "pt-BR", "tr", "zh-Hans"]
+    assert {tuple(each["locales"]) for each in api.get("/v1/templates").json["data"]} == {tuple(locales)}
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject"),
+    [
+        ("de", "Willkommen bei Example App, Ada"),
+        ("pt", "Boas-vindas a Example App, Ada"),
+        ("zh-CN", "Ada\uff0c欢迎使用 Example App"),
+        ("sw", "Welcome to Example App, Ada"),
+        (None, "Welcome to Example App, Ada"),
+    ],
+)
+def test_a_message_speaks_the_language_that_it_was_sent_with(api, locale, subject):
+    body = {"variables": {"name": "Ada"}, "locale": locale}
+    assert api.post("/v1/templates/welcome/render", json=body).json["subject"] == subject
+    assert api.send(**body).status_code == 202
+    api.house.deliver()
+    assert [mail.subject for mail in api.house.captured()] == [subject]
+
+
 def test_rendering_sends_nothing_and_keeps_nothing(api):
     api.post("/v1/templates/welcome/render", json={"variables": {"name": "Ada"}})
     assert api.house.deliver() == 0

@@ -55,6 +55,38 @@ def test_whoever_has_an_account_gets_a_token_by_mail(either):
 
 
 @pytest.mark.parametrize(
+    ("asked", "account", "said"),
+    [
+        (None, "de", "in 1 Stunde"),
+        ("fr-CA", "de", "dans 1 heure"),
+        ("zh-CN", None, "1小时后"),
+        ("sw", "de", "in 1 hour"),
+    ],
+)
+def test_the_mail_speaks_the_language_that_was_asked_for_or_else_the_accounts(house, asked, account, said):
+    put_account(house, locale=account)
+    record(house, locale=asked)
+    answer_requests(house)
+    house.deliver()
+    [mail] = house.captured()
+    assert said in mail.text
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_told"), [("93.184.216.34", True), ("2606:2800:220:1::1", True), ("10.1.2.3", False)]
+)
+def test_the_mail_says_when_and_from_where_it_was_asked_for(house, ip, is_told):
+    """What tells its reader whether it was themselves; an address inside our own network would not."""
+    put_account(house)
+    record(house, ip=ip)
+    answer_requests(house)
+    house.deliver()
+    [mail] = house.captured()
+    assert f"{clock.now():%B} {clock.now().day}, {clock.now().year}" in mail.text
+    assert (ip in mail.text.replace("\u200c", "")) == is_told
+
+
+@pytest.mark.parametrize(
     ("purpose", "profile", "reason"),
     [
         ("password_reset", None, "account_unknown"),

@@ -36,6 +36,11 @@ CHILDREN = [
     "{% if not brand.logo_url %}a{% elif brand.name %}b{% endif %}{% if brand.logo_url %}c{% elif name %}d{% endif %}",
     "{% if brand.logo_url %}{% set x = 1 %}{% endif %}{{ x is defined }}{% if brand.name %}{% endif %}",
     "{% from 'words.EXT' import branded %}{{ branded() }}",
+    "{{ locale }}{{ direction }}{{ locale[:1] }}{% if direction == 'ltr' %}left{% endif %}{% if locale %}x{% endif %}",
+    "{% set locale = name %}{{ locale }}{% for direction in rows %}{{ direction }}{% endfor %}{{ direction }}",
+    "{% from 'words.EXT' import say as brand %}{{ brand(name) }}",
+    "{% macro locale(x) %}{{ x }}{% endmacro %}{{ locale(1) }}",
+    "{% from 'words.EXT' import branded as locale %}{{ locale() }}",
 ]
 # What would not be the same, or is not plain to see to be.
 REFUSED = [

@@ -5,8 +5,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema_rs import ValidationError
 
 from email_service.kernel.errors import SettingsError
+from email_service.rendering.colors import BLACK, COMFORTABLE, INK, NIGHT, READABLE, READABLE_LARGE, WHITE, contrast
 from email_service.rendering.variables import (
     ONE_LINE,
     SIZE_LIMIT_BYTES,
@@ -75,6 +77,48 @@ def test_missing_mistyped_and_unknown_variables_are_named_together():
 )
 def test_each_fault_is_a_sentence_without_the_value(name, value, pointer, sentence):
     assert faults(**{name: value}) == {f"/variables/{pointer}": sentence}
+
+
+PINNED = {
+    "type": "object",
+    "properties": {"link": {"type": "string", "format": "uri", "hosts": ["app.example.com", "example.org"]}},
+}
+
+
+@pytest.mark.parametrize(
+    "link", ["https://app.example.com/x", "HTTPS://App.Example.Com:8443", "http://example.org/#a@b"]
+)
+def test_a_link_may_lead_to_the_hosts_that_it_is_pinned_to(link):
+    assert find_faults({"link": link}, compile_schema(PINNED), PINNED) == []
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/",
+        "https://evil.example/app.example.com",
+        "https://app.example.com.evil.example/",
+        "https://xapp.example.com/",
+        "https://app.example.com./",
+        "https://\uff41pp.example.com/",
+        "https://evil.example#app.example.com",
+    ],
+)
+def test_a_pinned_link_leads_nowhere_else(link):
+    """T18, T22."""
+    (fault,) = find_faults({"link": link}, compile_schema(PINNED), PINNED)
+    assert (fault.pointer, fault.message) == ("/variables/link", "has to lead to app.example.com or example.org")
+
+
+def test_a_pinned_link_that_is_none_has_one_fault():
+    (fault,) = find_faults({"link": "javascript://app.example.com"}, compile_schema(PINNED), PINNED)
+    assert fault.message == "has to be an absolute http or https link"
+
+
+@pytest.mark.parametrize("hosts", [[], "example.com", ["https://example.com"], ["Example.com"], [1, ""]])
+def test_hosts_that_are_none_are_refused(hosts):
+    with pytest.raises(ValidationError, match="hosts is a list of names"):
+        compile_schema({"properties": {"link": {"hosts": hosts}}})
 
 
 def test_variables_that_are_too_large_are_refused():
@@ -218,7 +262,32 @@ def test_words_on_the_brands_colour_are_readable(color, ink, link):
     assert (seen["on_color"], seen["link_color"]) == (ink, link)
 
 
+@pytest.mark.parametrize("end", [None, "#000000", "#ffffff", "#7c3aed", "#fbbf24", "#777777"])
+@pytest.mark.parametrize("color", ["#2563eb", "#fbbf24", "#000000", "#ffffff", "#777777", "#7c8691", "#1f4fd8"])
+def test_every_brand_can_be_read_by_day_and_by_night_or_is_refused(color, end):
+    """WCAG 2.2, 1.4.3."""
+    try:
+        seen = Brand(name="Acme", color=color, color_end=end, frontend_url="https://example.com").as_variables()
+    except SettingsError:
+        best = max(min(contrast(ink, color), contrast(ink, end)) for ink in (WHITE, INK, BLACK))
+        assert best < READABLE_LARGE
+        return
+    assert contrast(seen["on_color"], seen["color"]) >= READABLE
+    assert min(contrast(seen["on_colors"], seen[each]) for each in ("color", "color_end")) >= READABLE_LARGE
+    assert contrast(seen["link_color"], WHITE) >= READABLE
+    assert contrast(seen["night_link_color"], NIGHT) >= COMFORTABLE
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ratio"), [("#000000", "#ffffff", 21), ("#777777", "#ffffff", 4.48), ("#ffffff", "#ffffff", 1)]
+)
+def test_contrast_is_the_one_of_the_standard(one, other, ratio):
+    assert contrast(one, other) == contrast(other, one) == pytest.approx(ratio, abs=0.005)
+
+
 @pytest.mark.parametrize("color", ["red", "#fff", "#12345g", "#123456;x", "#123456\n"])
 def test_a_colour_that_is_none_is_refused(color):
     with pytest.raises(SettingsError, match="#2563eb"):
         Brand(name="Acme", color=color, frontend_url="https://example.com")
+    with pytest.raises(SettingsError, match="#2563eb"):
+        Brand(name="Acme", color_end=color, frontend_url="https://example.com")
