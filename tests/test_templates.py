@@ -35,7 +35,7 @@ BRANDS = {
 RENDERERS = {name: Renderer(FOLDER, CATALOG, brand) for name, brand in BRANDS.items()}
 FULL = BRANDS["full"]
 LOCALES = [(template.name, locale) for template in CATALOG for locale in template.locales]
-HOSTILE = "\"><img src=x onerror=alert(1)>{{7*7}} http://evil.example '&"
+HOSTILE = "\u202e\u2066\"><img src=x onerror=alert(1)>{{7*7}} http://evil.example '&"
 VOID = {"br", "img", "meta", "link", "hr", "input"}
 
 
@@ -123,7 +123,9 @@ def test_each_template_is_sound_with_whatever_its_schema_lets_in(name, case, bra
         assert target in found.text
         assert "://evil.example" not in page.words + found.text
         assert "49" not in found.subject
-        assert not re.search("[\u202a-\u202e]", found.subject + page.words + found.text)
+        for words in (page.words, found.text):  # overrides are gone, and only our own isolates are left
+            assert not re.search("[\u202a-\u202e\u2066\u2067]", words)
+            assert words.count("\u2068") == words.count("\u2069")
         assert len(found.html.encode()) < 60_000
         assert found.subject.isprintable()
         assert "**" not in found.subject + page.words + found.text
@@ -178,6 +180,25 @@ def test_each_template_says_the_same_in_html_and_text(name, locale):
     letters = re.sub(r"\W", "", words)
     for line in found.text.splitlines():
         assert "://" in line or re.sub(r"^\d+\. |\W", "", line) in letters
+
+
+@pytest.mark.parametrize("locale", [each for each in CATALOG.words.tables if each != "en"])
+def test_every_sentence_is_translated(locale):
+    """That none is missing, none is too many and all have the same places is what loading them sees to."""
+    english, translated = CATALOG.words.tables["en"], CATALOG.words.tables[locale]
+    assert translated.keys() == english.keys()
+    same = {said for table in english for entry, said in english[table].items() if translated[table][entry] == said}
+    assert same <= {"Date", "Description", "Subtotal", "Total"}
+
+
+@pytest.mark.parametrize(
+    ("locale", "sums"),
+    [("en", ["€1,188.00", "€1,483.93"]), ("de", ["1.188,00 €", "1.483,93 €"]), ("ja", ["€1,188.00", "€1,483.93"])],
+)
+def test_a_receipt_writes_its_sums_as_its_reader_does(locale, sums):
+    found = RENDERERS["plain"].render("receipt", CATALOG.get("receipt").sample_variables, locale)
+    for words in (Page(found.html).words, found.text):
+        assert [each for each in sums if each in words.replace("\u00a0", " ")] == sums
 
 
 @pytest.mark.parametrize(("name", "locale"), LOCALES)

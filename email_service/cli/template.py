@@ -25,7 +25,7 @@ def template() -> None:
 def list_() -> None:
     """Show every template with its lane and locales."""
     for each in house.parts(house.build()).get(Catalog):
-        print(f"{each.name:24} {each.lane:14} {','.join(each.locales):12} {each.description}")
+        print(f"{each.name:20} {each.lane:14} {each.description} ({', '.join(each.locales)})")
 
 
 @template.command()
