@@ -96,7 +96,8 @@ def _source_findings(folder: Path, sandbox: Sandbox, template: Template, path: s
 
 def _unsaid_findings(folder: Path, templates: Catalog) -> Iterator[Finding]:
     """Sentences that no file says; whoever translates them would do so for nobody."""
-    sources = {path: path.read_text(encoding="utf-8", errors="replace") for path in folder.rglob("*.*")}
+    files = (path for path in folder.rglob("*") if path.suffix in {".html", ".txt"})
+    sources = {path: path.read_text(encoding="utf-8", errors="replace") for path in files}
     for table, entries in templates.words.speak(BASE_LOCALE).tables.items():
         home = folder if table == SHARED else folder / table
         said = {entry for path, source in sources.items() if home in path.parents for entry in _SAID.findall(source)}

@@ -15,7 +15,10 @@ _HOUR, _DAY = 60, 24 * 60  # minutes
 _LONGEST = 10 * 365 * _DAY
 # From how many on a unit is taken although something smaller is left over; that is dropped, so that nobody is late.
 _MANY = 10
-_KEPT = 4096  # results; each is a few dozen characters
+# Results that are remembered, of what is no longer than any date, number or time is.
+_KEPT = 4096
+_LONGEST_WRITTEN = 40
+_MOST_DIGITS = 15
 
 
 def filters(locale: Locale) -> Mapping[str, Callable[..., str]]:
@@ -48,6 +51,7 @@ def _in_time(locale: Locale, minutes: Any) -> str:
 @lru_cache(_KEPT, typed=True)
 def _tell_date(locale: Locale, written: str) -> str:
     """A date of RFC 3339 in words, such as November 21, 2026."""
+    _check_length(written)
     try:
         return dates.format_date(date.fromisoformat(written), "long", locale=locale)
     except ValueError:  # the year 0
@@ -57,6 +61,7 @@ def _tell_date(locale: Locale, written: str) -> str:
 @lru_cache(_KEPT, typed=True)
 def _tell_moment(locale: Locale, written: str) -> str:
     """A time of RFC 3339 as date and time with its own offset, such as November 21, 2026, 8:30 AM UTC."""
+    _check_length(written)
     try:
         moment = datetime.fromisoformat(written.upper())
     except ValueError:  # a leap second, or the year 0: allowed in RFC 3339, unknown to Python
@@ -76,12 +81,20 @@ def _write_number(locale: Locale, value: Any) -> str:
 @lru_cache(_KEPT, typed=True)
 def _write_money(locale: Locale, amount: Any, currency: str) -> str:
     """An amount in major units with the sign of its currency (ISO 4217), as many digits as the currency has."""
+    _check_length(currency)
     return numbers.format_currency(_exact(amount), currency, locale=locale)
 
 
 def _exact(value: Any) -> Decimal:
     """A number as it was written: 0.1 is a tenth."""
-    number = Decimal(str(value))
-    if not number.is_finite() or number.adjusted() > 15:  # noqa: PLR2004 - no sum of money and no quantity has more digits
+    written = str(value)
+    _check_length(written)
+    number = Decimal(written)
+    if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
         raise ValueError("a number is too large")
     return number
+
+
+def _check_length(written: str) -> None:
+    if len(written) > _LONGEST_WRITTEN:
+        raise ValueError("this is longer than a date, a number or a time is")

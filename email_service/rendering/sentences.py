@@ -37,6 +37,7 @@ class _Speaker(NodeTransformer):
 
     def __init__(self, language: Language, name: str | None, *, is_html: bool) -> None:
         self._language = language
+        self._is_isolated = language.direction == "rtl"
         self._name = name
         self._table = name.partition("/")[0] if name and "/" in name else None
         self._is_html = is_html
@@ -87,10 +88,7 @@ class _Speaker(NodeTransformer):
             yield from [each] if place is None else self._isolated(given[place])
 
     def _isolated(self, value: nodes.Expr) -> Iterator[str | nodes.Expr]:
-        if self._language.direction == "ltr":
-            yield value
-        else:
-            yield from (ISOLATE, value, ISOLATE_END)
+        yield from (ISOLATE, value, ISOLATE_END) if self._is_isolated else (value,)
 
     def _mistake(self, node: nodes.Call, what: str) -> TemplateSyntaxError:
         entry = node.args[0].value if node.args and isinstance(node.args[0], nodes.Const) else SAY

@@ -100,6 +100,15 @@ def test_numbers_are_written_as_the_reader_does():
     assert write("en", "number", 5) == "5"
 
 
+@pytest.mark.parametrize(("name", "more"), [("date", []), ("moment", []), ("number", []), ("money", ["EUR"])])
+def test_what_is_longer_than_it_can_be_is_neither_read_nor_remembered(name, more):
+    """T21."""
+    with pytest.raises(ValueError, match="longer than"):
+        write("en", name, "0." + "0" * 100_000, *more)
+    with pytest.raises(ValueError, match="longer than"):
+        write("en", "money", "1", "E" * 100_000)
+
+
 @pytest.mark.parametrize("number", ["1e400", "NaN", "Infinity", 10**20])
 def test_a_number_without_end_is_a_mistake(number):
     with pytest.raises((ValueError, ArithmeticError)):
