@@ -182,7 +182,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         outages=_tell_outages,
         broker_answers=partial(health.answers, broker) if broker else None,
     )
-    ways = Ways(table=table, is_mail_off=intake.is_mail_off)
+    ways = Ways(table=table, catalog=known, is_mail_off=intake.is_mail_off)
     parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
     parts.add(signer, *_build_public_parts(settings, intake, signer))

@@ -125,6 +125,26 @@ def test_messages_of_before_are_found_by_their_tags(house):
     ]
 
 
+def test_suppressions_of_before_are_of_all_mail_and_those_of_one_category_leave_on_the_way_back(house):
+    """F15: also what the version before writes meanwhile."""
+    columns = "(key, email, reason, created_at)"
+    values = "(:email, :email, 'manual', '2026-01-01 00:00:00.000000')"
+    with house.app.app_context():
+        flask_migrate.upgrade(revision="0005")
+    house.execute(f"INSERT INTO suppressions {columns} VALUES {values}", email="before@example.com")
+    migrate(house)
+    house.execute(f"INSERT INTO suppressions {columns} VALUES {values}", email="meanwhile@example.com")
+    house.execute(
+        "INSERT INTO suppressions (category, key, email, reason, created_at)"
+        " SELECT 'news', key, email, reason, created_at FROM suppressions"
+    )
+    kept = "SELECT email FROM suppressions WHERE category = '*' ORDER BY email"
+    assert house.execute(kept) == [("before@example.com",), ("meanwhile@example.com",)]
+    with house.app.app_context():
+        flask_migrate.downgrade(revision="0005")
+    assert house.execute("SELECT count(*), count(DISTINCT key) FROM suppressions") == [(2, 2)]
+
+
 def test_the_revisions_are_one_line(house):
     """Two heads would make `migrate` refuse to choose."""
     script = ScriptDirectory(str(resource("migrations")))

@@ -71,7 +71,8 @@ def requeue(message_ids: tuple[UUID, ...], limit: int | None, is_dry: bool, is_s
 
 
 def _run(parts: Parts, wanted: Wanted, total: int) -> None:
-    terms = Terms(actor=OPERATOR, is_mail_off=parts.get(Intake).is_mail_off)
+    intake = parts.get(Intake)
+    terms = Terms(catalog=intake.catalog, actor=OPERATOR, is_mail_off=intake.is_mail_off)
     moved, kept, last_id = Counter[str](), Counter[str](), None
     while (left := total - moved.total() - kept.total()) > 0:
         with parts.sessions.begin() as session:

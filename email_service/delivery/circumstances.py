@@ -22,14 +22,16 @@ from email_service.kernel.orm import database_now
 from email_service.messages import life
 from email_service.messages.models import DeliveryAttempt, Event, Message
 from email_service.messages.state import Status
+from email_service.rendering.catalog import Catalog
 from email_service.suppressions import service as suppressions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How mail leaves this service."""
+    """How mail leaves this service, and of which templates a reader may want no more."""
 
     table: RouteTable
+    catalog: Catalog
     is_mail_off: bool = False
 
 
@@ -90,7 +92,7 @@ def _look_around(session: Session, ways: Ways, message: Message) -> dict[str, An
         "told": _find_told(session, message),
         "attempt": _find_attempt(session, message),
         "outage": _find_outage(session, ways, message) if is_waiting else None,
-        "suppression": _find_suppression(session, message) if is_suppressed else None,
+        "suppression": _find_suppression(session, ways, message) if is_suppressed else None,
     }
 
 
@@ -131,11 +133,12 @@ def _find_outage(session: Session, ways: Ways, message: Message) -> Outage | Non
     )
 
 
-def _find_suppression(session: Session, message: Message) -> Suppressed | None:
-    row = suppressions.find(session, message.recipient_email)
+def _find_suppression(session: Session, ways: Ways, message: Message) -> Suppressed | None:
+    email, category = message.recipient_email, ways.catalog.optional_category(message.template)
+    row = suppressions.look_up(session, [email]).find(email, category)
     if row is None:
         return None
-    return Suppressed(reason=row.reason, created_at=row.created_at, message_id=row.message_id)
+    return Suppressed(reason=row.reason, category=row.category, created_at=row.created_at, message_id=row.message_id)
 
 
 def _count_ahead(session: Session, message: Message) -> Ahead:

@@ -12,6 +12,7 @@ from uuid import UUID
 from email_service.delivery.outbox import Hold
 from email_service.delivery.transport import Phase
 from email_service.kernel import clock
+from email_service.kernel.categories import EVERYTHING, OPTIONAL
 from email_service.messages.state import Status
 
 COUNT_BOUND = 1000  # what is counted beyond this is only "more than"
@@ -60,6 +61,7 @@ class Suppressed:
     """Why the address must not be mailed."""
 
     reason: str
+    category: str = EVERYTHING  # of which mail
     created_at: datetime
     message_id: UUID | None
 
@@ -213,7 +215,9 @@ def _tell_suppressed(found: Circumstances) -> str:
     if entry is None:
         return f"The address was suppressed ({found.told}), so the message was not sent; it may be mailed again by now."
     cause = f", by message {entry.message_id}" if entry.message_id else ""
-    return f"The address must not be mailed since {_at(entry.created_at)} ({entry.reason}{cause}), so it was not sent."
+    known = {EVERYTHING: "must not be mailed", OPTIONAL: "gets only what its reader cannot unsubscribe from"}
+    said = known.get(entry.category, f"gets nothing of the category {entry.category}")
+    return f"The address {said} since {_at(entry.created_at)} ({entry.reason}{cause}), so it was not sent."
 
 
 def _tell_failed(found: Circumstances) -> str:

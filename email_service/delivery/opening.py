@@ -36,18 +36,18 @@ def open_claimed(session: Session, catalog: Catalog, leases: Sequence[Lease]) ->
     lease_of = {lease.message_id: lease for lease in leases}
     copies = {row.id: letters.find_copies(row) for row in rows}
     addresses = {row.recipient_email for row in rows}.union(*copies.values())
-    suppressed = suppressions.suppressed_among(session, addresses)
+    found = suppressions.look_up(session, addresses)
     lost = {row.id: {"lost_leases": row.lost_lease_count} for row in rows if _is_lost(lease_of[row.id])}
     state.record_all(session, "message.lease_lost", lost)
     opened = []
     for row in rows:
-        lease = lease_of[row.id]
-        suppression = None if row.is_forced else suppressed.get(row.recipient_email)
+        lease, category = lease_of[row.id], catalog.optional_category(row.template)
+        suppression = None if row.is_forced else found.find(row.recipient_email, category)
         if hindrance := _find_hindrance(row, lease, suppression, holds=holds_when_uncertain(catalog, row)):
             if message := outbox.find_leased(session, lease):
                 state.apply(message, hindrance[0], reason=hindrance[1])
         else:
-            held_back = frozenset(email for email in copies[row.id] if email in suppressed)
+            held_back = frozenset(email for email in copies[row.id] if found.find(email, category))
             mailable = tuple(email for email in copies[row.id] if email not in held_back)
             opened.append(Opened(lease, row, mailable, held_back))
     return opened

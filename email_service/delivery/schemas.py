@@ -34,7 +34,7 @@ class CauseOut(SuppressionOut):
     class Meta:
         """All but the address, which the caller knows."""
 
-        fields = ("reason", "created_at", "message_id")
+        fields = ("reason", "category", "created_at", "message_id")
 
 
 class EvidenceOut(Schema):

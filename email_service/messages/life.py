@@ -20,8 +20,9 @@ from email_service.messages import admission, service, state
 from email_service.messages.admission import Admission
 from email_service.messages.models import Event, Message, MessageContent
 from email_service.messages.state import Status
+from email_service.rendering.catalog import Catalog
 from email_service.suppressions import service as suppressions
-from email_service.suppressions.models import Suppression
+from email_service.suppressions.service import Suppressions
 
 SUPERSEDED = "message.superseded"
 _REPLACED = "A newer message took the place of this one; it is not sent any more."
@@ -29,8 +30,9 @@ _REPLACED = "A newer message took the place of this one; it is not sent any more
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Who asks for another try, and whether anything is sent at all."""
+    """Who asks for another try, what the templates say of their categories, and whether anything is sent at all."""
 
+    catalog: Catalog
     actor: Actor | None = None
     is_mail_off: bool = False
 
@@ -39,7 +41,7 @@ class Terms:
 class Surroundings:
     """What decides beside its row whether a message can start over."""
 
-    suppressed: Mapping[str, Suppression]  # by address
+    suppressions: Suppressions
     with_content: frozenset[UUID]
     superseded: frozenset[UUID]
 
@@ -89,7 +91,7 @@ def look_around(session: Session, messages: Sequence[Message]) -> Surroundings:
     ids = [message.id for message in messages]
     with_content = session.scalars(select(MessageContent.message_id).where(MessageContent.message_id.in_(ids)))
     return Surroundings(
-        suppressed=suppressions.suppressed_among(session, {message.recipient_email for message in messages}),
+        suppressions=suppressions.look_up(session, {message.recipient_email for message in messages}),
         with_content=frozenset(with_content),
         superseded=find_superseded(session, ids),
     )
@@ -113,8 +115,8 @@ def start_over(session: Session, message: Message, found: Surroundings, terms: T
     message.expires_at = None if is_expired else message.expires_at
     message.due_at = database_now()
     message.held_by = None
-    suppression = found.suppressed.get(message.recipient_email)
-    reason = suppression.reason if suppression else None
+    category = terms.catalog.optional_category(message.template)
+    reason = found.suppressions.find_reason(message.recipient_email, category)
     admission.settle(
         session, message, Admission(suppressed_for=reason, is_mail_off=terms.is_mail_off, actor=terms.actor)
     )

@@ -19,8 +19,9 @@ from email_service.idempotency import service as idempotency
 from email_service.idempotency.service import RECORDED, RECORDS, Scope
 from email_service.kernel import clock
 from email_service.kernel.addresses import address_key
+from email_service.kernel.categories import EVERYTHING, find_stopping
 from email_service.kernel.errors import UnauthenticatedError
-from email_service.kernel.orm import TZDateTime, database_now, table_of
+from email_service.kernel.orm import TZDateTime, database_now, one_of, table_of
 from email_service.kernel.rows import ask
 from email_service.messages import service
 from email_service.messages.admission import Admission
@@ -57,7 +58,7 @@ def receive(connection: Connection, intake: Intake, letter: Letter, tell: Callab
     Raises what `service.accept` and `idempotency.once` raise, and UnauthenticatedError, before anything is written,
     when the caller's key is no longer live. Needs no transaction: its insert is the last statement, and one alone.
     """
-    found = _ask(connection, letter)
+    found = _ask(connection, intake, letter)
     # Outside of a transaction the lock only tells that somebody else's transaction has it. Among requests like this one
     # the record's primary key arbitrates.
     if letter.scope and (replayed := idempotency.find_replay(connection, letter.scope, found)):
@@ -71,12 +72,14 @@ def receive(connection: Connection, intake: Intake, letter: Letter, tell: Callab
     return Receipt(answer, is_replayed=False, lanes=frozenset(lanes))
 
 
-def _ask(connection: Connection, letter: Letter) -> Any:
+def _ask(connection: Connection, intake: Intake, letter: Letter) -> Any:
+    category = intake.catalog.optional_category(letter.submission.template)
     values = {
         **(letter.scope.parameters if letter.scope else idempotency.NO_SCOPE),
         "key_id": letter.caller.key_id,
         "live_at": clock.now(),
         "suppression_key": address_key(letter.submission.to["email"]),
+        "suppression_categories": list(find_stopping(category)),
     }
     found = ask(connection, _question(connection.dialect.name), values)
     if found is None:
@@ -86,13 +89,18 @@ def _ask(connection: Connection, letter: Letter) -> Any:
 
 @lru_cache
 def _question(dialect_name: str) -> Select[Any]:
-    """Of a live key: the time, the lock and the record of the idempotency key, and the address's suppression."""
+    """Of a live key: the time, the lock and the record of the idempotency key, and why the address is suppressed."""
     records = idempotency.is_recorded(RECORDS.c.client_id == _KEYS.c.client_id)
-    suppressions = _SUPPRESSIONS.c.key == bindparam("suppression_key", type_=String)
+    stopping = select(_SUPPRESSIONS.c.reason).where(
+        _SUPPRESSIONS.c.key == bindparam("suppression_key", type_=String),
+        one_of(_SUPPRESSIONS.c.category, "suppression_categories"),
+    )
+    # What is said of all mail comes first; several may stop it, and one is told.
+    reason = stopping.order_by(_SUPPRESSIONS.c.category != EVERYTHING).limit(1).scalar_subquery()
     lock = idempotency.lock(dialect_name)
     return (
-        select(database_now().label("now"), lock, *RECORDED, _SUPPRESSIONS.c.reason)
-        .select_from(clients.live_keys().outerjoin(RECORDS, records).outerjoin(_SUPPRESSIONS, suppressions))
+        select(database_now().label("now"), lock, *RECORDED, reason.label("reason"))
+        .select_from(clients.live_keys().outerjoin(RECORDS, records))
         .where(
             _KEYS.c.id == bindparam("key_id", type_=Uuid),
             clients.still_live(bindparam("live_at", type_=TZDateTime)),

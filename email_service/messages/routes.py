@@ -108,6 +108,7 @@ def reschedule(wanted: dict[str, Any], message_id: UUID) -> Message:
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
 def retry(message_id: UUID) -> Message:
     """Try a failed, bounced, uncertain or expired message again"""
-    terms = life.Terms(actor=callers.present(), is_mail_off=context.part(Intake).is_mail_off)
+    intake = context.part(Intake)
+    terms = life.Terms(catalog=intake.catalog, actor=callers.present(), is_mail_off=intake.is_mail_off)
     with context.transaction() as session:
         return life.retry(session, auth.caller().client_id, message_id, terms)

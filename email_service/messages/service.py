@@ -27,6 +27,7 @@ from email_service.messages.state import Status
 from email_service.messages.submission import Mailbox, Submission
 from email_service.rendering.catalog import Catalog, Template
 from email_service.suppressions.models import Suppression
+from email_service.suppressions.service import Suppressions
 
 _MESSAGES, _CONTENTS, _EVENTS, _TAGS = (table_of(table) for table in (Message, MessageContent, Event, MessageTag))
 
@@ -98,7 +99,7 @@ def accept_all(session: Session, intake: Intake, drafts: Sequence[Draft], actor:
     now, suppressed = _look(session, [draft.email for draft in drafts])
     accepted, rows = [], []
     for draft in drafts:
-        reason = suppressed.get(address_key(draft.email))
+        reason = suppressed.find_reason(draft.email, intake.catalog.optional_category(draft.row["template"]))
         terms = Admission(suppressed_for=reason, is_mail_off=intake.is_mail_off, actor=actor)
         each, written = settle(draft, terms, now)
         accepted.append(each)
@@ -157,16 +158,14 @@ def get(session: Session, client_id: UUID, message_id: UUID, *, for_update: bool
     return message
 
 
-def _look(session: Session, emails: Sequence[str]) -> tuple[datetime, dict[str, str]]:
-    """The database's clock, and why which of the addresses must not be mailed, by their keys."""
+def _look(session: Session, emails: Sequence[str]) -> tuple[datetime, Suppressions]:
+    """The database's clock, and the suppressions of the addresses."""
     keys = {address_key(email) for email in emails}
     always = select(database_now().label("now")).subquery()
     rows = session.execute(
-        select(always.c.now, Suppression.key, Suppression.reason).outerjoin_from(
-            always, Suppression, Suppression.key.in_(keys)
-        )
+        select(always.c.now, Suppression).outerjoin_from(always, Suppression, Suppression.key.in_(keys))
     ).all()
-    return rows[0].now, {row.key: row.reason for row in rows if row.key is not None}
+    return rows[0].now, Suppressions.of(row.Suppression for row in rows if row.Suppression is not None)
 
 
 def _build(intake: Intake, template: Template, client_id: UUID, submission: Submission) -> dict[str, Any]:

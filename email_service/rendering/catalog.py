@@ -16,7 +16,7 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
 
-from email_service.kernel import locales
+from email_service.kernel import categories, locales
 from email_service.kernel.errors import Fault, InvalidInputError, SettingsError, TemplateUnknownError
 from email_service.kernel.lanes import LANES
 from email_service.kernel.locales import BASE_LOCALE
@@ -43,6 +43,7 @@ _MANIFEST_SCHEMA: dict[str, Any] = {
         "lane": {"enum": list(LANES)},
         "sensitive": {"type": "boolean"},
         "on_uncertain": {"enum": ["retry", "hold"]},
+        "unsubscribe": {"type": "boolean"},
         "sample_variables": {"type": "object"},
         "variables": {
             "type": "object",
@@ -78,7 +79,13 @@ class Template:
     sample_variables: dict[str, Any]
     is_sensitive: bool
     on_uncertain: str  # "retry" or "hold"
+    can_unsubscribe: bool  # whether readers may go without its category
     validator: Draft202012Validator = field(repr=False, compare=False)
+
+    @property
+    def optional_category(self) -> str | None:
+        """The category, if a reader can unsubscribe from it."""
+        return self.category if self.can_unsubscribe else None
 
     def check_variables(self, variables: Mapping[str, Any]) -> None:
         """Raise InvalidInputError with a fault for each variable that is missing, mistyped or unknown."""
@@ -121,6 +128,21 @@ class Catalog:
     def names(self) -> tuple[str, ...]:
         return tuple(self.templates)
 
+    def optional_category(self, name: str) -> str | None:
+        """The template's category, if a reader can unsubscribe from it; None too when there is no such template."""
+        return self.templates[name].optional_category if name in self.templates else None
+
+    def optional_categories(self) -> tuple[str, ...]:
+        """All that a reader can unsubscribe from, by name."""
+        return tuple(sorted({template.category for template in self if template.can_unsubscribe}))
+
+    def check_category(self, category: str) -> str:
+        """The category; InvalidInputError when a suppression of it would stop nothing."""
+        known = (categories.EVERYTHING, categories.OPTIONAL, *self.optional_categories())
+        if category not in known:
+            raise InvalidInputError.at("/category", f"Nobody can unsubscribe from this; known: {', '.join(known)}.")
+        return category
+
     def __iter__(self) -> Iterator[Template]:
         return iter(self.templates.values())
 
@@ -139,6 +161,8 @@ def load(folder: Path) -> Catalog:
     names = [each.name for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith((".", "_"))]
     spoken = words.load(folder, names, mistakes)
     templates = {name: _load_template(folder, name, spoken, mistakes) for name in names}
+    misfits = categories.find_mistakes(template for template in templates.values() if template)
+    mistakes += (Fault(f"/{name}/{MANIFEST}/unsubscribe", message) for name, message in misfits)
     if mistakes:
         listed = "; ".join(f"{each.pointer[1:]} {each.message}" for each in mistakes)
         raise SettingsError(f"The templates in {folder} cannot be used: {listed}.", faults=mistakes)
@@ -175,6 +199,7 @@ def _load_template(folder: Path, name: str, spoken: Words, mistakes: list[Fault]
         sample_variables=manifest.get("sample_variables", {}),
         is_sensitive=manifest.get("sensitive", False),
         on_uncertain=manifest.get("on_uncertain", "retry"),
+        can_unsubscribe=manifest.get("unsubscribe", False),
         validator=validator,
     )
 

@@ -10,6 +10,9 @@ class TemplateOut(Schema):
     description = fields.String()
     category = fields.String()
     lane = fields.String()
+    unsubscribe = fields.Boolean(
+        attribute="can_unsubscribe", metadata={"description": "Whether readers can unsubscribe from the category."}
+    )
     version = fields.String(metadata={"description": "A hash of everything that the mail is made from."})
     locales = fields.List(fields.String())
     variables_schema = fields.Dict(metadata={"description": "JSON Schema 2020-12."})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy.orm import Session
 
+from email_service.kernel.addresses import address_key
 from email_service.kernel.pages import Page, no_cursor, read_cursor, write_cursor
 from email_service.suppressions.models import Suppression
 
@@ -19,40 +20,47 @@ class SuppressionFilter:
     limit: int
     cursor: str | None = None
     reason: str | None = None
+    category: str | None = None
+    email: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
 
 def find_suppressions(session: Session, wanted: SuppressionFilter) -> Page:
     """The addresses that must not be mailed, the latest first."""
-    order = (Suppression.created_at.desc(), Suppression.key.desc())
+    order = (Suppression.created_at.desc(), Suppression.key.desc(), Suppression.category.desc())
     statement: Select[Suppression] = select(Suppression).order_by(*order).limit(wanted.limit + 1)
     if wanted.reason is not None:
         statement = statement.where(Suppression.reason == wanted.reason)
+    if wanted.category is not None:
+        statement = statement.where(Suppression.category == wanted.category)
+    if wanted.email is not None:
+        statement = statement.where(Suppression.key == address_key(wanted.email))
     if wanted.created_after is not None:
         statement = statement.where(Suppression.created_at > wanted.created_after)
     if wanted.created_before is not None:
         statement = statement.where(Suppression.created_at < wanted.created_before)
     if wanted.cursor is not None:
-        created_at, key = _read_place(wanted.cursor)
-        place = tuple_(literal(created_at, Suppression.created_at.type), literal(key, Suppression.key.type))
-        statement = statement.where(tuple_(Suppression.created_at, Suppression.key) < place)
+        columns = (Suppression.created_at, Suppression.key, Suppression.category)
+        values = zip(columns, _read_place(wanted.cursor), strict=True)
+        place = tuple_(*(literal(value, column.type) for column, value in values))
+        statement = statement.where(tuple_(*columns) < place)
     rows = session.scalars(statement).all()
     has_more = len(rows) > wanted.limit
     return Page(rows[: wanted.limit], _write_place(rows[wanted.limit - 1]) if has_more else None)
 
 
 def _write_place(row: Suppression) -> str:
-    return write_cursor(f"{row.created_at.isoformat()}{_SEPARATOR}{row.key}".encode())
+    return write_cursor(_SEPARATOR.join((row.created_at.isoformat(), row.key, row.category)).encode())
 
 
-def _read_place(cursor: str) -> tuple[datetime, str]:
+def _read_place(cursor: str) -> tuple[datetime, str, str]:
     try:
-        time, _, key = read_cursor(cursor).decode().partition(_SEPARATOR)
+        time, key, category, *_ = *read_cursor(cursor).decode().split(_SEPARATOR), "", ""
         created_at = datetime.fromisoformat(time).astimezone(UTC)
     except (ValueError, OverflowError):
         raise no_cursor() from None
     # PostgreSQL refuses texts with NUL.
-    if "\0" in key:
+    if "\0" in key + category:
         raise no_cursor()
-    return created_at, key
+    return created_at, key, category

@@ -1,4 +1,4 @@
-"""The table of suppressions: one row for each address, found by its key."""
+"""The table of suppressions: one row for each address and category of mail, found by the address's key."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from email_service.kernel.categories import EVERYTHING, NAME_LENGTH
 from email_service.kernel.orm import Base
 
 
@@ -20,17 +21,21 @@ class Reason(StrEnum):
 
 
 class Suppression(Base):
-    """One address that must not be mailed."""
+    """One address that must not be mailed, or not of one category."""
 
     __tablename__ = "suppressions"
 
     key: Mapped[str] = mapped_column(String(320), primary_key=True)  # kernel.addresses.address_key
+    category: Mapped[str] = mapped_column(
+        String(NAME_LENGTH), primary_key=True, default=EVERYTHING, server_default=EVERYTHING
+    )  # of a manifest, or one of those of kernel.categories
     email: Mapped[str] = mapped_column(String(320))  # as it was first suppressed
     reason: Mapped[str] = mapped_column(String(20))
     message_id: Mapped[UUID | None]  # the message whose fate caused it, if one did
     created_at: Mapped[datetime]
 
     __table_args__ = (
-        Index("ix_suppressions_created_at_key", "created_at", "key"),
-        Index("ix_suppressions_reason_created_at_key", "reason", "created_at", "key"),
+        Index("ix_suppressions_created_at_key_category", "created_at", "key", "category"),
+        Index("ix_suppressions_reason_created_at_key_category", "reason", "created_at", "key", "category"),
+        Index("ix_suppressions_category_created_at_key", "category", "created_at", "key"),
     )

@@ -8,6 +8,7 @@ from marshmallow import RAISE
 
 from email_service.audit import callers
 from email_service.kernel.pages import Page
+from email_service.rendering.catalog import Catalog
 from email_service.suppressions import listing, schemas, service
 from email_service.suppressions.models import Reason, Suppression
 from email_service.web import auth, context
@@ -30,11 +31,12 @@ def find(wanted: dict[str, Any]) -> Page:
 # A local part may hold a slash (RFC 5321 4.1.2), and a server decodes %2F before it looks for the route.
 @blueprint.get("/<path:email>")
 @auth.requires("suppressions:read")
+@blueprint.arguments(schemas.SuppressionWhichIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.SuppressionOut)
-def get(email: str) -> Suppression:
+def get(which: dict[str, Any], email: str) -> Suppression:
     """Why an address must not be mailed"""
     with context.glance() as session:
-        return service.get(session, email)
+        return service.get(session, email, which["category"])
 
 
 @blueprint.put("/<path:email>")
@@ -45,15 +47,17 @@ def get(email: str) -> Suppression:
 def put(given: dict[str, Any], email: str) -> tuple[Suppression, HTTPStatus]:
     """Make sure that an address is not mailed"""
     reason = given["reason"] and Reason(given["reason"])
+    category = context.part(Catalog).check_category(given["category"])
     with context.transaction() as session:
-        suppression, is_new = service.put(session, email, reason, callers.present())
+        suppression, is_new = service.put(session, email, category, reason, callers.present())
     return suppression, HTTPStatus.CREATED if is_new else HTTPStatus.OK
 
 
 @blueprint.delete("/<path:email>")
 @auth.requires("suppressions:write")
+@blueprint.arguments(schemas.SuppressionWhichIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.NO_CONTENT)
-def remove(email: str) -> None:
+def remove(which: dict[str, Any], email: str) -> None:
     """Let an address be mailed again"""
     with context.transaction() as session:
-        service.remove(session, email, callers.present())
+        service.remove(session, email, which["category"], callers.present())

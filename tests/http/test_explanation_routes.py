@@ -159,7 +159,7 @@ def test_a_suppressed_message_names_the_event_that_suppressed_its_address(api, m
     assert (entry["reason"], entry["message_id"], set(entry)) == (
         "hard_bounce",
         message_id,
-        {"reason", "message_id", "created_at"},
+        {"reason", "category", "message_id", "created_at"},
     )
 
 

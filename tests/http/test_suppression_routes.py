@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from email_service.audit.models import AuditEvent
 from email_service.kernel import clock
 from email_service.suppressions.models import Suppression
-from tests.applications import RESET, Api
+from tests.applications import RESET, WELCOME, Api
 from tests.log_capture import captured_logs, parsed
 
 PATH = "/v1/suppressions"
@@ -40,7 +40,8 @@ def emails(api, **query) -> list[str]:
 def test_an_address_is_put_looked_up_and_removed(api):
     created = put(api, "ada@example.com")
     assert created.status_code == 201
-    assert set(created.json) == {"email", "reason", "message_id", "created_at"}
+    assert set(created.json) == {"email", "category", "reason", "message_id", "created_at"}
+    assert created.json["category"] == "*"
     assert (created.json["email"], created.json["reason"]) == ("ada@example.com", "manual")
     again = put(api, "ADA@Example.com")
     assert (again.status_code, again.json) == (200, created.json)
@@ -84,6 +85,46 @@ def test_what_is_no_address_is_refused(api, written):
     for response in (put(api, written), api.get(f"{PATH}/{quote(written)}")):
         assert response.status_code == 422
         assert [error["pointer"] for error in response.json["errors"]] == ["/email"]
+
+
+def test_one_category_is_put_looked_up_and_removed(api):
+    created = put(api, "ada@example.com", category="onboarding", reason="unsubscribe")
+    assert (created.status_code, created.json["category"]) == (201, "onboarding")
+    path = f"{PATH}/ada@example.com"
+    assert api.get(path).status_code == 404
+    assert api.get(path, query_string={"category": "onboarding"}).json == created.json
+    assert put(api, "ada@example.com", category="onboarding").status_code == 200
+    assert [api.send().json["status"], api.send(**RESET).json["status"]] == ["suppressed", "queued"]
+    assert api.request("DELETE", path).status_code == 404
+    removed = [api.request("DELETE", path, query_string={"category": "onboarding"}).status_code for _ in range(2)]
+    assert removed == [204, 404]
+    assert api.send().json["status"] == "queued"
+
+
+def test_what_is_optional_is_suppressed_as_a_whole(api):
+    put(api, "ada@example.com", category="optional", reason="unsubscribe")
+    batch = {"messages": [WELCOME, RESET, {**WELCOME, "to": "eve@example.com"}]}
+    told = api.post("/v1/messages/batch", json=batch).json["data"]
+    assert [each["message"]["status"] for each in told] == ["suppressed", "queued", "queued"]
+
+
+@pytest.mark.parametrize("category", ["security", "invitation", "unknown", "", "Onboarding", "x" * 51, 7])
+def test_a_category_that_nobody_can_unsubscribe_from_is_refused(api, category):
+    """T33: it would stop nothing."""
+    refused = put(api, "ada@example.com", category=category)
+    assert (refused.status_code, refused.json["errors"][0]["pointer"]) == (422, "/category")
+    assert emails(api) == []
+
+
+def test_an_explanation_names_the_category(api):
+    put(api, "ada@example.com", category="onboarding", reason="unsubscribe")
+    message_id = api.send().json["id"]
+    found = api.get(f"/v1/messages/{message_id}/explain").json
+    assert "nothing of the category onboarding since" in found["detail"]
+    assert found["evidence"]["suppression"]["category"] == "onboarding"
+    api.request("DELETE", f"{PATH}/ada@example.com", query_string={"category": "onboarding"})
+    put(api, "ada@example.com", category="optional")
+    assert "cannot unsubscribe from since" in api.get(f"/v1/messages/{message_id}/explain").json["detail"]
 
 
 def test_every_change_is_audited_with_who_and_from_where(api):
@@ -132,6 +173,25 @@ def test_filters_find_what_they_name(api):
     assert emails(api, created_after=between) == ["new@example.com"]
     assert emails(api, created_before=between) == ["old@example.com"]
     assert emails(api, reason="complaint", created_after=between) == []
+    put(api, "old@example.com", category="onboarding")
+    assert emails(api, category="onboarding") == ["old@example.com"]
+    assert emails(api, category="*") == ["new@example.com", "old@example.com"]
+    assert emails(api, email="OLD@example.com") == ["old@example.com"] * 2
+    assert emails(api, email="other@example.com") == []
+
+
+def test_categories_of_one_address_are_paged_one_after_the_other(api):
+    for category in ("*", "optional", "onboarding"):
+        put(api, "ada@example.com", category=category)
+    api.house.execute(update(Suppression).values(created_at=clock.now()))
+    seen, query = [], {"limit": 1}
+    while True:
+        page = api.get(PATH, query_string=query).json
+        seen += [row["category"] for row in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == ["optional", "onboarding", "*"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from email_service.messages.models import Message, MessageContent
 from email_service.messages.requeue import Wanted
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason
-from tests.applications import SECRET_KEY
+from tests.applications import CATALOG, SECRET_KEY
 
 COMMAND = Path(sys.executable).with_name("email-service")
 DAY = timedelta(days=1)
@@ -48,7 +48,7 @@ def statuses(house, *ids) -> list[str]:
 
 def put_back(house, **wanted) -> requeue.Batch:
     with house.sessions.begin() as session:
-        return requeue.requeue(session, Terms(), Wanted(**wanted))
+        return requeue.requeue(session, Terms(catalog=CATALOG), Wanted(**wanted))
 
 
 @pytest.mark.parametrize("status", ["failed", "bounced", "uncertain", "expired"])

@@ -14,7 +14,7 @@ from email_service.kernel.orm import database_now, take_lanes_to_wake
 from email_service.messages import life
 from email_service.messages.life import Terms
 from email_service.messages.models import Message
-from tests.applications import PASSWORD_RESET
+from tests.applications import CATALOG, PASSWORD_RESET
 
 HOUR = timedelta(hours=1)
 
@@ -230,7 +230,7 @@ def test_a_superseded_message_neither_starts_over_nor_gets_other_times(house, cl
         reschedule(house, client_id, message_id, expires_at=None)
     house.execute("UPDATE messages SET status = 'expired', due_at = NULL")
     with house.sessions.begin() as session, pytest.raises(StatusConflictError, match="newer"):
-        life.retry(session, client_id, message_id, Terms())
+        life.retry(session, client_id, message_id, Terms(catalog=CATALOG))
 
 
 def test_superseding_meets_a_claim_and_still_ends_the_message(on_postgres, add_client):

@@ -26,6 +26,7 @@ from email_service.retention.purge import Purge, count
 from email_service.suppressions.models import Reason, Suppression
 from email_service.tokens.models import TokenRequest
 from tests.aged import add_aged
+from tests.applications import CATALOG
 
 POLICY = Policy(retention_days=90, content_retention_days=7, audit_retention_days=365)
 UNFINISHED = sorted(frozenset(Status) - FINAL)
@@ -114,7 +115,7 @@ def test_a_message_without_its_content_cannot_be_retried(either, client_of):
     message_id = add(either, client_of, 8, "failed")
     purge(either)
     with either.sessions.begin() as session, pytest.raises(StatusConflictError):
-        life.retry(session, client_of, message_id, life.Terms())
+        life.retry(session, client_of, message_id, life.Terms(catalog=CATALOG))
 
 
 def test_each_other_kind_goes_at_its_own_age(either, client_of):
@@ -242,7 +243,7 @@ def test_a_message_that_is_being_retried_keeps_its_content(on_postgres, add_clie
     client_id = add_client(on_postgres)
     message_id = add(on_postgres, client_id, 8, "failed")
     with on_postgres.sessions() as session:
-        life.retry(session, client_id, message_id, life.Terms())
+        life.retry(session, client_id, message_id, life.Terms(catalog=CATALOG))
         assert purge(on_postgres)["contents"] == 0
         session.commit()
     assert purge(on_postgres)["contents"] == 0

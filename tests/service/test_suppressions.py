@@ -8,6 +8,7 @@ from sqlalchemy import event, select
 
 from email_service.audit.models import AuditEvent
 from email_service.audit.service import Actor
+from email_service.kernel.categories import EVERYTHING, OPTIONAL
 from email_service.kernel.errors import InvalidInputError, NotFoundError
 from email_service.kernel.orm import new_id
 from email_service.suppressions import service as suppressions
@@ -16,9 +17,9 @@ from email_service.suppressions.models import Reason, Suppression
 SHOP = Actor(name="client:shop", ip="192.0.2.7", request_id="r-1")
 
 
-def put(house, email: str, reason: Reason | None = None) -> bool:
+def put(house, email: str, reason: Reason | None = None, category: str = EVERYTHING) -> bool:
     with house.sessions.begin() as session:
-        return suppressions.put(session, email, reason, SHOP)[1]
+        return suppressions.put(session, email, category, reason, SHOP)[1]
 
 
 def audited(house) -> list[tuple]:
@@ -52,10 +53,11 @@ def test_many_addresses_are_looked_up_in_one_query(either):
         engine = session.get_bind()
         event.listen(engine, "before_cursor_execute", note := lambda *given: seen.append(given[2]))
         emails = ["ADA@example.com", "eve@example.com", "x@xn--fa-hia.de", "bob@example.com"]
-        found = suppressions.suppressed_among(session, emails)
+        found = suppressions.look_up(session, emails)
         event.remove(engine, "before_cursor_execute", note)
-        assert suppressions.suppressed_among(session, []) == {}
-    assert {email: row.email for email, row in found.items()} == {
+        assert suppressions.look_up(session, []).by_key == {}
+    rows = {email: row.email for email in emails if (row := found.find(email, None))}
+    assert rows == {
         "ADA@example.com": "ada@example.com",
         "eve@example.com": "EVE@example.com",
         "x@xn--fa-hia.de": "x@xn--fa-hia.de",
@@ -63,12 +65,47 @@ def test_many_addresses_are_looked_up_in_one_query(either):
     assert len(seen) == 1
 
 
+def test_a_category_stops_its_own_mail_and_what_is_optional_all_of_it(either):
+    for number, category in enumerate((EVERYTHING, OPTIONAL, "news")):
+        assert put(either, f"a{number}@example.com", category=category)
+    with either.sessions() as session:
+        found = suppressions.look_up(session, [f"a{number}@example.com" for number in range(4)])
+    stopped = {
+        category: [bool(found.find(f"a{number}@example.com", category)) for number in range(4)]
+        for category in (None, "news", "tips")
+    }
+    assert stopped == {
+        None: [True, False, False, False],
+        "news": [True, True, True, False],
+        "tips": [True, True, False, False],
+    }
+
+
+def test_categories_of_one_address_are_suppressed_and_removed_apart(either):
+    assert [put(either, "ada@example.com", category=each) for each in (EVERYTHING, "news", "news")] == [
+        True,
+        True,
+        False,
+    ]
+    assert put(either, "ada@example.com", Reason.COMPLAINT, "news") is False
+    with either.sessions.begin() as session:
+        suppressions.remove(session, "ada@example.com", EVERYTHING, SHOP)
+    assert either.execute(select(Suppression.category, Suppression.reason)) == [("news", "complaint")]
+    told = [(name, data.get("category")) for name, _, _, data in audited(either)]
+    assert told == [
+        ("suppression.added", None),
+        ("suppression.added", "news"),
+        ("suppression.changed", "news"),
+        ("suppression.removed", None),
+    ]
+
+
 @pytest.mark.parametrize("written", ["Ada@EXAMPLE.com", "ada@example.com", "ADA@Example.Com"])
 def test_spellings_of_one_address_are_one_suppression(either, written):
     assert put(either, "ada@example.com") is True
     assert put(either, written) is False
     with either.sessions() as session:
-        assert suppressions.get(session, written).email == "ada@example.com"
+        assert suppressions.get(session, written, EVERYTHING).email == "ada@example.com"
 
 
 def test_putting_again_keeps_the_reason_unless_another_one_is_given(either):
@@ -86,18 +123,21 @@ def test_putting_again_keeps_the_reason_unless_another_one_is_given(either):
 def test_removing_is_audited_with_what_was_removed(either):
     put(either, "ada@example.com", Reason.UNSUBSCRIBE)
     with either.sessions.begin() as session:
-        suppressions.remove(session, "ADA@example.com", SHOP)
+        suppressions.remove(session, "ADA@example.com", EVERYTHING, SHOP)
     assert either.execute(select(Suppression.key)) == []
     name, actor, subject, data = audited(either)[-1]
     assert (name, actor, subject) == ("suppression.removed", "client:shop", "ADA@example.com")
     assert (data["reason"], set(data)) == ("unsubscribe", {"reason", "created_at"})
     with either.sessions.begin() as session, pytest.raises(NotFoundError):
-        suppressions.remove(session, "ada@example.com", SHOP)
+        suppressions.remove(session, "ada@example.com", EVERYTHING, SHOP)
     assert len(audited(either)) == 2
 
 
 def test_what_is_no_address_is_refused_with_its_place(house):
-    for act in (lambda session: suppressions.get(session, "no address"), lambda s: suppressions.remove(s, "a,b", SHOP)):
+    for act in (
+        lambda session: suppressions.get(session, "no address", EVERYTHING),
+        lambda session: suppressions.remove(session, "a,b", EVERYTHING, SHOP),
+    ):
         with house.sessions() as session, pytest.raises(InvalidInputError) as caught:
             act(session)
         assert [fault.pointer for fault in caught.value.faults] == ["/email"]
@@ -107,7 +147,7 @@ def test_two_at_the_same_time_make_one_suppression_and_one_audit_event(on_postgr
     """F8"""
     with ThreadPoolExecutor() as pool:
         with on_postgres.sessions.begin() as session:
-            assert suppressions.put(session, "ada@example.com", None, SHOP)[1]
+            assert suppressions.put(session, "ada@example.com", EVERYTHING, None, SHOP)[1]
             second = pool.submit(put, on_postgres, "ada@example.com", Reason.COMPLAINT)
             with pytest.raises(StillWaitingError):
                 second.result(0.5)
@@ -120,7 +160,7 @@ def test_two_changes_at_the_same_time_are_told_one_after_the_other(on_postgres):
     put(on_postgres, "ada@example.com")
     with ThreadPoolExecutor() as pool:
         with on_postgres.sessions.begin() as session:
-            suppressions.put(session, "ada@example.com", Reason.COMPLAINT, SHOP)
+            suppressions.put(session, "ada@example.com", EVERYTHING, Reason.COMPLAINT, SHOP)
             second = pool.submit(put, on_postgres, "ada@example.com", Reason.UNSUBSCRIBE)
             with pytest.raises(StillWaitingError):
                 second.result(0.5)
@@ -132,7 +172,7 @@ def test_an_address_removed_meanwhile_is_suppressed_again(on_postgres):
     put(on_postgres, "ada@example.com")
     with ThreadPoolExecutor() as pool:
         with on_postgres.sessions.begin() as session:
-            suppressions.remove(session, "ada@example.com", SHOP)
+            suppressions.remove(session, "ada@example.com", EVERYTHING, SHOP)
             second = pool.submit(put, on_postgres, "ada@example.com", Reason.COMPLAINT)
             with pytest.raises(StillWaitingError):
                 second.result(0.5)

@@ -22,6 +22,7 @@ from email_service.suppressions.models import Reason
 from email_service.tokens import service as tokens
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.service import Office
+from tests.applications import CATALOG
 from tests.remains import candidates, find_leaks
 from tests.scripted_transport import ACCEPTED, Scripted
 from tests.token_mail import ADA, SHOP, by_code, by_link, consume, issue, look, read, secrets_of
@@ -229,7 +230,7 @@ def test_mail_of_a_replaced_token_cannot_start_over(either, client_of):
     old = issue(either, client_of)
     issue(either, client_of)
     with either.sessions.begin() as session, pytest.raises(Exception, match="newer message"):
-        life.retry(session, client_of, old.message_id, life.Terms())
+        life.retry(session, client_of, old.message_id, life.Terms(catalog=CATALOG))
 
 
 def test_a_long_name_of_an_account_is_cut_and_not_refused(house, client_id):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from email_service.kernel.errors import SettingsError, TemplateUnknownError
+from email_service.kernel.errors import InvalidInputError, SettingsError, TemplateUnknownError
 from email_service.rendering import catalog
 
 MANIFEST = """
@@ -167,3 +167,54 @@ def test_a_remote_schema_is_never_fetched(tmp_path):
         assert list(mistakes(tmp_path)) == ["/hello/manifest.toml/variables"]
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+OPTIONAL = MANIFEST.replace("sensitive = true", "unsubscribe = true")
+
+
+def test_readers_can_unsubscribe_from_what_says_so(tmp_path):
+    """T33"""
+    write(tmp_path, "needed")
+    write(tmp_path, "news", OPTIONAL.replace('"test"', '"news"'))
+    found = catalog.load(tmp_path)
+    assert [found.optional_category(name) for name in ("needed", "news", "unknown")] == [None, "news", None]
+    assert found.optional_categories() == ("news",)
+    for category in ("*", "optional", "news"):
+        assert found.check_category(category) == category
+    for category in ("test", "security", "unknown", ""):
+        with pytest.raises(InvalidInputError, match="known: \\*, optional, news"):
+            found.check_category(category)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({'"test"': '"security"'}, "cannot be true for token mail"),
+        ({'"transactional"': '"token"'}, "cannot be true for token mail"),
+        ({'"test"': '"optional"'}, "other than optional"),
+        ({'"test"': '"*"'}, "needs a category of lower-case letters"),
+        ({'"test"': '"News"'}, "needs a category of lower-case letters"),
+        ({'"test"': '"a\\nb"'}, "needs a category of lower-case letters"),
+        ({'"test"': f'"{"x" * 51}"'}, "at most 50 characters"),
+        ({"unsubscribe = true": 'unsubscribe = "yes"'}, "has to be true or false"),
+    ],
+)
+def test_what_nobody_may_miss_cannot_be_unsubscribed_from(tmp_path, changes, complaint):
+    """T33: the catalog refuses to load."""
+    manifest = OPTIONAL
+    for before, after in changes.items():
+        manifest = manifest.replace(before, after)
+    write(tmp_path, "hello", manifest)
+    found = mistakes(tmp_path)
+    assert list(found) == ["/hello/manifest.toml/unsubscribe"]
+    assert complaint in found["/hello/manifest.toml/unsubscribe"]
+
+
+def test_a_category_is_optional_as_a_whole(tmp_path):
+    """T33: else a reader who unsubscribes from it would miss what is needed."""
+    write(tmp_path, "first", OPTIONAL)
+    write(tmp_path, "second")
+    write(tmp_path, "third", OPTIONAL)
+    assert mistakes(tmp_path) == {
+        "/second/manifest.toml/unsubscribe": "has to be as in first, which is of the same category test"
+    }

@@ -1,5 +1,6 @@
 """Why a message has not arrived: the reason for each set of circumstances, its sentence and the next try."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -27,6 +28,8 @@ PROBING = Outage(route="ses", reason="535 bad login", failure_count=3, tripped_a
 MESSAGE = UUID("01a1fbc5-cf0f-71b6-8660-565e4b785ed7")
 BOUNCE = Suppressed(reason="hard_bounce", created_at=EARLIER, message_id=MESSAGE)
 MANUAL = Suppressed(reason="manual", created_at=EARLIER, message_id=None)
+NEWS = replace(MANUAL, reason="unsubscribe", category="news")
+ALL_BUT_NEEDED = replace(MANUAL, reason="unsubscribe", category="optional")
 
 # What is known, the reason, when it is tried next, and words of the sentence.
 CASES = [
@@ -99,6 +102,8 @@ CASES = [
     ({"status": "complained", "finished_at": EARLIER}, "complained", None, "spam"),
     ({"status": "suppressed", "suppression": BOUNCE}, "suppressed", None, f"hard_bounce, by message {MESSAGE}"),
     ({"status": "suppressed", "suppression": MANUAL}, "suppressed", None, "2026-11-21T08:55:00.000Z (manual)"),
+    ({"status": "suppressed", "suppression": NEWS}, "suppressed", None, "gets nothing of the category news since 2026"),
+    ({"status": "suppressed", "suppression": ALL_BUT_NEEDED}, "suppressed", None, "gets only what its reader cannot"),
     ({"status": "suppressed", "told": "complaint"}, "suppressed", None, "was suppressed (complaint)"),
     ({"status": "failed", "told": "refused_by_server", "attempt": NO_USER}, "failed", None, "refused"),
     ({"status": "failed", "told": "cannot_be_made"}, "failed", None, "made into mail"),
