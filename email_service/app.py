@@ -20,6 +20,7 @@ from email_service.delivery.breaker import find_outages
 from email_service.delivery.circumstances import Ways
 from email_service.docs_page import routes as docs_page
 from email_service.hosted_pages import routes as hosted_pages
+from email_service.hosted_pages import unsubscribe_routes
 from email_service.hosted_pages.drawing import Pages
 from email_service.inbox import routes as inbox
 from email_service.kernel import logs, orm
@@ -42,6 +43,7 @@ from email_service.settings import AccountDirectory, Expose, LogFormat, MailMode
 from email_service.signing import routes as signing
 from email_service.signing.service import Signer
 from email_service.suppressions import routes as suppressions
+from email_service.suppressions.links import Links
 from email_service.tokens import public_routes as public_tokens
 from email_service.tokens import routes as token_routes
 from email_service.tokens import service as tokens
@@ -186,9 +188,14 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
     parts.add(signer, *_build_public_parts(settings, intake, signer))
-    parts.add(Blinder(settings.secret_key))
+    parts.add(Blinder(settings.secret_key), _make_links(settings))
     parts.add(Pages(resource("templates") / "pages", settings.brand_name, settings.support_email))
     return parts
+
+
+def _make_links(settings: Settings) -> Links:
+    page = settings.public_url + unsubscribe_routes.UNSUBSCRIBE
+    return Links(page, settings.secret_key, settings.secret_key_fallbacks)
 
 
 def _build_public_parts(settings: Settings, intake: Intake, signer: Signer) -> tuple[object, ...]:
@@ -248,6 +255,7 @@ def _register(app: Flask, settings: Settings) -> None:
     if settings.expose is not Expose.INTERNAL:
         app.register_blueprint(signing.blueprint)
         app.register_blueprint(hosted_pages.blueprint)
+        app.register_blueprint(unsubscribe_routes.blueprint)
     if settings.expose is Expose.PUBLIC:
         # Without a description and its page: those are for whoever operates the service.
         for room in _PUBLIC_ROOMS:

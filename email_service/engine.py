@@ -30,6 +30,7 @@ from email_service.rendering.renderer import Renderer
 from email_service.retention.policy import Policy
 from email_service.retention.purge import Purge
 from email_service.settings import MailMode, MailRoute, Settings
+from email_service.suppressions.links import Links
 from email_service.tokens import requests
 from email_service.tokens.requests import Requests
 from email_service.tokens.service import Office
@@ -94,12 +95,19 @@ def _make_packer(settings: Settings, parts: context.Parts) -> Packer:
     intake = parts.get(Intake)
     return Packer(
         sessions=parts.sessions,
+        catalog=intake.catalog,
         renderer=parts.get(Renderer),
         sealer=intake.sealer,
         deriver=parts.get(Deriver),
         default_sender=intake.default_sender,
+        links=parts.get(Links) if can_be_reached(settings) else None,
         sign=Signer(settings.dkim_keys).sign,
     )
+
+
+def can_be_reached(settings: Settings) -> bool:
+    """Whether readers of mail find this service; what is captured is read on this machine (RFC 8058 3.1: https)."""
+    return settings.mail_mode is MailMode.CAPTURE or settings.public_url.startswith("https://")
 
 
 def _make_assigner(settings: Settings, parts: context.Parts, connections: int | None) -> Assigner:

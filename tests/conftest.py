@@ -12,7 +12,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser
 
 from email_service.kernel import derivation
-from tests import chromium, missing
+from tests import chromium, missing, news
 from tests.applications import House, migrate, opened
 from tests.crowd import CHEAP_SCRYPT_COST, Crowd, gathered
 
@@ -111,6 +111,12 @@ def postgres_house(postgres_url) -> Iterator[House]:
     with servers.fresh_database(postgres_url) as url, opened(url) as house:
         migrate(house)
         yield house
+
+
+@pytest.fixture(scope="session")
+def news_templates(tmp_path_factory) -> Path:
+    """The built-in templates and one of another optional category."""
+    return news.copy_templates(tmp_path_factory.mktemp("news") / "templates")
 
 
 @pytest.fixture(scope="module")

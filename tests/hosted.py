@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from werkzeug.test import TestResponse
 
 from tests.applications import House
+from tests.news import ONE_CLICK, PREFERENCES, path_of
 from tests.strangers import ADA, Stranger
 
 VERIFICATION, CHANGE = "/pages/email-verification", "/pages/email-change"
@@ -13,6 +14,7 @@ CODE, MAIL = f"{VERIFICATION}/code", f"{VERIFICATION}/mail"
 PRODUCT = ["password-reset", "invitation", "magic-link", "login-code"]
 HOSTILE = "\"'><script>alert(1)</script>{{ 7*7 }}"
 VOID = {"meta", "input"}
+UNSUBSCRIBE, CHOOSE = path_of(), path_of(page=PREFERENCES)
 # A call and its status, for every page that there is.
 CALLS = [
     ("GET", "/", {}, 200),
@@ -32,6 +34,16 @@ CALLS = [
     ("POST", MAIL, {"email": ADA, "admin": "1"}, 422),
     ("POST", VERIFICATION, {"token": "a" * 5000}, 413),
     *(("GET", f"/pages/{each}?token=a", {}, 200) for each in PRODUCT),
+    ("GET", UNSUBSCRIBE, {}, 200),
+    ("POST", UNSUBSCRIBE, ONE_CLICK, 200),
+    ("POST", UNSUBSCRIBE, {}, 415),
+    ("POST", UNSUBSCRIBE, {"List-Unsubscribe": "yes"}, 400),
+    ("GET", f"{UNSUBSCRIBE}A", {}, 400),
+    ("POST", f"{UNSUBSCRIBE}A", ONE_CLICK, 400),
+    ("GET", CHOOSE, {}, 200),
+    ("POST", CHOOSE, {"shown": "onboarding", "choice": "these"}, 200),
+    ("POST", CHOOSE, {"choice": "none"}, 200),
+    ("GET", PREFERENCES, {}, 400),
 ]
 
 

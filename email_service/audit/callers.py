@@ -1,5 +1,7 @@
 """Who is behind the present request, as the audit names them. Knows HTTP, so that the audit itself need not."""
 
+from dataclasses import replace
+
 from flask import g, request
 
 from email_service.audit.service import Actor
@@ -20,3 +22,8 @@ def stranger() -> Actor:
     """Whoever called without a key, with the address and the id of the request."""
     address = (request.remote_addr or "")[:_IP_CHARACTERS]
     return Actor(name="public", ip=address or None, request_id=g.request_id)
+
+
+def recipient() -> Actor:
+    """Whoever came by a link from a mail to its recipient: a reader, or a mail program for one."""
+    return replace(stranger(), name="recipient")

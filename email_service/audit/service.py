@@ -17,7 +17,7 @@ from email_service.kernel.rows import NewRow
 class Actor:
     """Who does something, and from where."""
 
-    name: str  # client:NAME, operator, or worker
+    name: str  # client:NAME, operator, worker, public, or recipient
     client_id: UUID | None = None
     ip: str | None = None
     request_id: str | None = None

@@ -22,6 +22,8 @@ from email_service.settings.dkim_keys import DkimKey, PrivateKey, private_key
 
 # Signed once more often than they are there, so that nobody can add another one (RFC 6376 8.15).
 _SEALED = (b"from", b"to", b"subject", b"date")
+# The same, but where there is none, whoever relays may add one: many do, and sign anew.
+_SEALED_IF_PRESENT = (b"list-unsubscribe", b"list-unsubscribe-post")
 _SIGNED = (
     *_SEALED,
     b"cc",
@@ -34,8 +36,7 @@ _SIGNED = (
     b"content-transfer-encoding",
     b"auto-submitted",
     b"list-id",
-    b"list-unsubscribe",
-    b"list-unsubscribe-post",
+    *_SEALED_IF_PRESENT,
     b"feedback-id",
 )
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
@@ -129,7 +130,8 @@ def _digest(content: bytes) -> _Digest:
         values = found.get(name, [])
         # From the bottom up (RFC 6376 5.4.2); a name without a field left signs that there is none.
         canonical += [b"%b:%b\r\n" % (name, b" ".join(value.split())) for value in reversed(values)]
-        names += [name.decode()] * (len(values) + (name in _SEALED))
+        is_sealed = name in _SEALED or (name in _SEALED_IF_PRESENT and bool(values))
+        names += [name.decode()] * (len(values) + is_sealed)
     return _Digest(
         header=b"".join(canonical),
         names=names,

@@ -18,7 +18,9 @@ from email_service.kernel.crypto import Sealer
 from email_service.kernel.derivation import Deriver
 from email_service.messages import content as contents
 from email_service.messages.submission import Attachment, Mailbox
+from email_service.rendering.catalog import Catalog
 from email_service.rendering.renderer import Rendered, Renderer
+from email_service.suppressions.links import Links, Reader
 
 
 def sign_nothing(content: bytes, _sender_domain: str) -> bytes:
@@ -31,10 +33,12 @@ class Packer:
     """Everything that the making of a letter needs; one for a process, and every thread may use it."""
 
     sessions: sessionmaker[Session]
+    catalog: Catalog
     renderer: Renderer
     sealer: Sealer
     deriver: Deriver
     default_sender: Mailbox
+    links: Links | None  # None: readers cannot reach this service
     sign: Callable[[bytes, str], bytes] = sign_nothing
 
     def pack(self, job: Job) -> Parcel:
@@ -48,7 +52,9 @@ class Packer:
             variables = self.deriver.fill(variables, message.token_nonce)
         rendered = self.renderer.render(message.template, variables, message.locale)
         sender: Mailbox = message.sender or self.default_sender
-        content = mime.build(_write(message, rendered, sender, self._read_attachments(message)))
+        content = mime.build(
+            _write(message, rendered, sender, self._read_attachments(message), self._find_link(message))
+        )
         return Parcel(
             message_id=str(message.id),
             sender=sender["email"],
@@ -56,6 +62,14 @@ class Packer:
             others=job.copies,
             content=self.sign(content, sender["email"].rpartition("@")[2]),
         )
+
+    def _find_link(self, message: Any) -> str | None:
+        """The link by which the reader unsubscribes, if that is possible."""
+        category = self.catalog.optional_category(message.template)
+        # A copy is the same bytes, so its reader could speak for the recipient.
+        if self.links is None or category is None or message.cc or message.bcc or message.token_nonce is not None:
+            return None
+        return self.links.write(Reader(message.recipient_email, category))
 
     def _read_attachments(self, message: Any) -> Sequence[Attachment]:
         if not message.has_attachments:
@@ -72,7 +86,9 @@ def find_copies(message: Any) -> tuple[str, ...]:
     return tuple(email for email in copies if email != message.recipient_email)
 
 
-def _write(message: Any, rendered: Rendered, sender: Mailbox, attachments: Sequence[Attachment]) -> mime.Letter:
+def _write(
+    message: Any, rendered: Rendered, sender: Mailbox, attachments: Sequence[Attachment], link: str | None
+) -> mime.Letter:
     return mime.Letter(
         message_id_header=message.message_id_header,
         date=message.created_at,
@@ -85,6 +101,7 @@ def _write(message: Any, rendered: Rendered, sender: Mailbox, attachments: Seque
         text=rendered.text,
         headers=message.headers,
         attachments=tuple(_attachment(each) for each in attachments),
+        unsubscribe_url=link,
     )
 
 

@@ -19,7 +19,7 @@ from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.headers import check_content_id, check_headers, check_media_type, check_message_id, check_text
 
 _LINE_OCTETS = 76  # RFC 2045 6.8
-_URL = re.compile(r"https://[!-;=?-~]+")
+_URL = re.compile(r"https?://[!-;=?-~]+")
 
 # RFC 5322 2.1.1 lets a line have 998 octets, and sendmail cuts at 990 what it hands on.
 _PLAIN_LINE_OCTETS = 980
@@ -32,6 +32,7 @@ _NO_OFFSET = timedelta(0)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _AUTO_SUBMITTED: Final = header_field("Auto-Submitted", [" auto-generated"])
+_ONE_CLICK: Final = header_field("List-Unsubscribe-Post", [" List-Unsubscribe=One-Click"])
 _MIME_VERSION: Final = header_field("MIME-Version", [" 1.0"])
 _TEXT_FIELDS: Final = {
     (subtype, encoding): (
@@ -68,7 +69,7 @@ class Letter:
     text: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)  # the caller's, held to kernel/headers
     attachments: tuple[Attachment, ...] = ()
-    unsubscribe_url: str | None = None  # https; written as RFC 8058 wants it
+    unsubscribe_url: str | None = None  # written as RFC 2369 and, with https, RFC 8058 want it
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,10 @@ def _unsubscribe_fields(url: str | None) -> list[str]:
     if url is None:
         return []
     if not _URL.fullmatch(url):
-        raise InvalidInputError.at("/unsubscribe_url", "The unsubscribe link has to be an https URL.")
-    return [
-        header_field("List-Unsubscribe", [f" <{url}>"]),
-        header_field("List-Unsubscribe-Post", [" List-Unsubscribe=One-Click"]),
-    ]
+        raise InvalidInputError.at("/unsubscribe_url", "The unsubscribe link has to be a web address.")
+    # Only https may promise that one click is enough (RFC 8058 3.1).
+    fields = [header_field("List-Unsubscribe", [f" <{url}>"])]
+    return [*fields, _ONE_CLICK] if url.startswith("https:") else fields
 
 
 def _pairs(*mailboxes: Mailbox) -> list[tuple[str, str]]:

@@ -3,14 +3,13 @@
 They redeem what needs no product, and tell nobody whether an account exists. Every error leaves as a page.
 """
 
-import json
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 
 from email_service.audit import callers
 from email_service.hosted_pages import forms
-from email_service.hosted_pages.drawing import Pages
+from email_service.hosted_pages.surroundings import pages, surround
 from email_service.kernel.errors import (
     InvalidInputError,
     ServiceError,
@@ -23,15 +22,14 @@ from email_service.tokens import public_schemas, schemas, transactions
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import Presented
 from email_service.tokens.requests import Wish
-from email_service.web import context, limits, public_limits
+from email_service.web import context, public_limits
 
 _PREFIX = "/pages"
 _VERIFICATION = Purpose.EMAIL_VERIFICATION  # the one that has a code and can be asked for, and needs no product
 _CONFIRMED = (_VERIFICATION, Purpose.EMAIL_CHANGE)
-_MINUTE_SECONDS = 60
 _REFUSALS = (InvalidInputError, TokenExpiredError, TokenInvalidError, TokenUsedError)
 
-blueprint = Blueprint("hosted_pages", __name__)
+blueprint = surround(Blueprint("hosted_pages", __name__))
 
 
 def path_of(purpose: Purpose) -> str:
@@ -50,7 +48,7 @@ def _one_of(*purposes: Purpose) -> str:
 @blueprint.get("/")
 def show_start() -> Response:
     """Where the product's name in a mail leads as long as there is no front end."""
-    return _pages().draw("start", has_front_end=context.part(Settings).frontend_url is not None)
+    return pages().draw("start", has_front_end=context.part(Settings).frontend_url is not None)
 
 
 @blueprint.get(f"{_PREFIX}/<{_one_of(*_CONFIRMED)}:slug>")
@@ -61,7 +59,7 @@ def show_button(slug: str) -> Response:
         presented = forms.check(schemas.LinkIn(), {"purpose": purpose, "token": request.args.get("token", "")})
     except InvalidInputError as error:
         return _tell_gone(purpose, error)
-    return _pages().draw("confirm", about=slug, token=presented.token)
+    return pages().draw("confirm", about=slug, token=presented.token)
 
 
 @blueprint.post(f"{_PREFIX}/<{_one_of(*_CONFIRMED)}:slug>")
@@ -72,20 +70,20 @@ def confirm(slug: str) -> Response:
         _redeem(forms.check(schemas.LinkIn(), {**fields, "purpose": purpose}))
     except _REFUSALS as error:
         return _tell_gone(purpose, error)
-    return _pages().draw("confirmed", about=slug)
+    return pages().draw("confirmed", about=slug)
 
 
 @blueprint.get(f"{_PREFIX}/<{_one_of(*(each for each in Purpose if each not in _CONFIRMED))}:slug>")
 def name_the_product(slug: str) -> Response:
     """What only the product can redeem is left alone; the page says what its operator has to set."""
     del slug
-    return _pages().draw("product")
+    return pages().draw("product")
 
 
 @blueprint.get(f"{_PREFIX}/{_slug(_VERIFICATION)}/code")
 def show_code() -> Response:
     """The form for a code and the address that it was mailed to."""
-    return _pages().draw("code")
+    return pages().draw("code")
 
 
 @blueprint.post(f"{_PREFIX}/{_slug(_VERIFICATION)}/code")
@@ -96,14 +94,14 @@ def confirm_code() -> Response:
     try:
         _redeem(forms.check(schemas.RedemptionIn(), {**typed, "purpose": _VERIFICATION}))
     except _REFUSALS as error:
-        return _pages().draw("code", error.status, error=_entry(error), fields=fields)
-    return _pages().draw("confirmed", about=_slug(_VERIFICATION))
+        return pages().draw("code", error.status, error=_entry(error), fields=fields)
+    return pages().draw("confirmed", about=_slug(_VERIFICATION))
 
 
 @blueprint.get(f"{_PREFIX}/{_slug(_VERIFICATION)}/mail")
 def show_wish() -> Response:
     """The form that asks for another mail."""
-    return _pages().draw("mail")
+    return pages().draw("mail")
 
 
 @blueprint.post(f"{_PREFIX}/{_slug(_VERIFICATION)}/mail")
@@ -113,43 +111,17 @@ def ask() -> Response:
     try:
         wanted = forms.check(public_schemas.MailWishIn(), {**fields, "purpose": _VERIFICATION})
     except InvalidInputError as error:
-        return _pages().draw("mail", error.status, error=_entry(error), fields=fields)
+        return pages().draw("mail", error.status, error=_entry(error), fields=fields)
     _record(wanted["email"])
-    return _pages().draw("asked", HTTPStatus.ACCEPTED)
-
-
-@blueprint.before_request
-def admit() -> None:
-    """Count the request against its network's quota, before anything of it is read."""
-    limits.count_stranger()
-
-
-@blueprint.after_request
-def draw_problem(response: Response) -> Response:
-    """`web/problems` knows what every error is; a reader gets it as a page, with the same status and headers."""
-    if response.mimetype != "application/problem+json":
-        return response
-    is_ours = response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-    reason = "unavailable" if is_ours else json.loads(response.get_data())["code"]
-    seconds = int(response.headers.get("Retry-After", "0"))
-    page = _pages().draw("problem", reason=reason, minutes=str(-(-seconds // _MINUTE_SECONDS)))
-    response.set_data(page.get_data())
-    response.headers.update(page.headers)
-    return response
+    return pages().draw("asked", HTTPStatus.ACCEPTED)
 
 
 def _purpose(slug: str) -> Purpose:
     return Purpose(slug.replace("-", "_"))
 
 
-def _pages() -> Pages:
-    return context.part(Pages)
-
-
 def _tell_gone(purpose: Purpose, error: ServiceError) -> Response:
-    return _pages().draw(
-        "gone", HTTPStatus.BAD_REQUEST, reason=_entry(error), can_be_asked_for=RULES[purpose].is_public
-    )
+    return pages().draw("gone", HTTPStatus.BAD_REQUEST, reason=_entry(error), can_be_asked_for=RULES[purpose].is_public)
 
 
 def _entry(error: ServiceError) -> str:

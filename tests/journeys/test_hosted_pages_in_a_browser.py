@@ -2,90 +2,27 @@
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from contextlib import ExitStack
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, expect
 
 from email_service.hosted_pages import wording
 from email_service.settings import resource
 from tests.hosted import CHANGE, CODE, MAIL, VERIFICATION
 from tests.journeys.processes import House, Web, free_port
+from tests.journeys.visits import EXPECTED, FIND_FAULTS, Visit, says, visiting
 
 BRAND = "Acme"
 WORDS = wording.load(resource("templates") / "pages", BRAND)
 ADDRESS = "email-verification"
 SCANNERS = ("SafeLinks", "GoogleImageProxy", "Barracuda")
-# A browser says so of every answer that is an error; our pages answer with one where something did not work.
-EXPECTED = "Failed to load resource: the server responded with a status of 4"
 PLENTY = {
     "PUBLIC_RATE_LIMIT": "100000/minute",
     "PUBLIC_REDEEM_FAILURE_LIMIT": "10000/minute",
     "PUBLIC_ISSUE_LIMIT_PER_IP": "10000/hour",
 }
-# What WCAG 2.2 asks of everything that is seen: contrast (1.4.3), names (4.1.2), targets (2.5.8), reflow (1.4.10).
-FIND_FAULTS = r"""() => {
-  const light = text => {
-    const [r, g, b] = text.match(/[\d.]+/g).slice(0, 3).map(each => each / 255)
-      .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = element => {
-    for (let each = element; each; each = each.parentElement) {
-      const color = getComputedStyle(each).backgroundColor;
-      if (!color.endsWith(', 0)')) return color;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  const faults = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim()) continue;
-    const [low, high] = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => a - b);
-    const ratio = (high + 0.05) / (low + 0.05);
-    if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${walker.currentNode.data}`);
-    if (!element.closest('main')) faults.push(`outside of the landmark: ${walker.currentNode.data}`);
-  }
-  for (const each of document.querySelectorAll('input:not([type=hidden]), button')) {
-    const name = each.labels && each.labels.length ? each.labels[0].innerText : each.innerText;
-    if (!name.trim()) faults.push(`no name: ${each.outerHTML}`);
-    if (each.getBoundingClientRect().height < 44) faults.push(`too small to hit: ${each.outerHTML}`);
-    for (const id of (each.getAttribute('aria-describedby') || '').split(' ').filter(Boolean))
-      if (!document.getElementById(id)) faults.push(`described by nothing: ${id}`);
-  }
-  if (document.querySelectorAll('h1').length !== 1) faults.push('not one heading');
-  const root = document.documentElement;
-  if (root.scrollWidth > root.clientWidth) faults.push(`scrolls sideways: ${root.scrollWidth} > ${root.clientWidth}`);
-  return faults;
-}"""
-
-
-@dataclass
-class Visit:
-    """One reader's browser, with all that it asked for and complained about."""
-
-    web: Web
-    context: BrowserContext
-    page: Page
-    asked: list[Request] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.web.url + path)
-        return self.page
-
-    def note(self, request: Request) -> None:
-        self.asked.append(request)
-
-    def referers(self) -> list[str]:
-        return [referer for each in self.asked if (referer := each.all_headers().get("referer"))]
-
-    def origins(self) -> set[str]:
-        return {f"{parts.scheme}://{parts.netloc}" for each in self.asked if (parts := urlsplit(each.url)).netloc}
 
 
 @pytest.fixture(scope="module")
@@ -100,22 +37,7 @@ def web(tmp_path_factory) -> Iterator[Web]:
 def visit(browser: Browser, web: Web) -> Iterator[Callable[..., Visit]]:
     """A reader with these options of a browser."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(_visiting(browser, web, options))
-
-
-@contextmanager
-def _visiting(browser: Browser, web: Web, options: dict[str, object]) -> Iterator[Visit]:
-    context = browser.new_context(**{"locale": "en-GB", **options})
-    found = Visit(web, context, context.new_page())
-    context.on("request", found.note)
-    context.on(
-        "console", lambda told: found.complaints.append(told.text) if told.type in {"error", "warning"} else None
-    )
-    context.on("weberror", lambda told: found.complaints.append(str(told.error)))
-    try:
-        yield found
-    finally:
-        context.close()
+        yield lambda **options: stack.enter_context(visiting(browser, web, options))
 
 
 def ask(web: Web, name: str) -> tuple[str, str, str]:
@@ -145,10 +67,6 @@ def read_mail(web: Web, email: str, count: int = 1) -> tuple[str, str]:
 def is_consumed(web: Web, subject: str) -> bool:
     audit = web.get(f"/v1/audit?subject={subject}")["data"]
     return "token.consumed" in {each["name"] for each in audit}
-
-
-def says(page: Page, heading: str) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
 
 
 @pytest.mark.parametrize("locale", ["en", "de", "ar"])

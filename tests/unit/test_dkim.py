@@ -130,8 +130,18 @@ def test_what_is_signed_and_how_is_told(signer):
         assert sorted(tags["h"].split(":")) == sorted(
             ["from", "to", "subject", "date"] * 2
             + ["cc", "reply-to", "message-id", "mime-version", "content-type", "auto-submitted"]
-            + ["list-unsubscribe", "list-unsubscribe-post", "feedback-id"]
+            + ["list-unsubscribe", "list-unsubscribe-post"] * 2
+            + ["feedback-id"]
         )
+
+
+def test_nobody_adds_another_way_to_unsubscribe(signer, records):
+    """T33: the first of two fields is the one that a mail program shows."""
+    signed = signer.sign(CONTENT, "acme.example")
+    for name in (b"List-Unsubscribe: <https://evil.example/>", b"List-Unsubscribe-Post: List-Unsubscribe=One-Click"):
+        assert verdicts(name + b"\r\n" + signed, records) == [False] * 4
+    plain = signer.sign(mime.build(replace(LETTER, unsubscribe_url=None)), "acme.example")
+    assert "list-unsubscribe" not in signatures_of(plain)[0]["h"]
 
 
 def test_the_same_message_gets_the_same_signature_tomorrow(keys, signer, time_machine):

@@ -220,6 +220,13 @@ def test_one_click_unsubscribe_is_written_as_rfc_8058_wants_it():
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
+def test_one_click_is_promised_of_https_only():
+    """T33; RFC 8058 3.1"""
+    message = parse(mime.build(replace(LETTER, unsubscribe_url="http://127.0.0.1:8000/u?t=1")))
+    assert message["List-Unsubscribe"] == "<http://127.0.0.1:8000/u?t=1>"
+    assert message["List-Unsubscribe-Post"] is None
+
+
 def test_the_callers_headers_are_added():
     headers = {"X-Order": "Größe 42", "References": "<a@b.example> " * 40 + "<c@d.example>", "X-Long": "z" * 900}
     octets = mime.build(replace(LETTER, headers=headers))
