@@ -35,6 +35,9 @@ def copy_templates(folder: Path) -> Path:
     home = shutil.copytree(folder / "email" / "welcome", folder / "email" / "product-news")
     manifest = (home / "manifest.toml").read_text()
     (home / "manifest.toml").write_text(manifest.replace('category = "onboarding"', 'category = "news"'))
+    for path in (folder / "email" / "_words").iterdir():
+        [said] = re.findall(r"^\[welcome\]\n(.*?)^\[", path.read_text(), re.DOTALL | re.MULTILINE)
+        path.write_text(f"{path.read_text()}\n[product-news]\n{said}")
     return folder
 
 

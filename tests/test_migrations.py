@@ -130,7 +130,7 @@ def test_suppressions_of_before_are_of_all_mail_and_those_of_one_category_leave_
     columns = "(key, email, reason, created_at)"
     values = "(:email, :email, 'manual', '2026-01-01 00:00:00.000000')"
     with house.app.app_context():
-        flask_migrate.upgrade(revision="0005")
+        flask_migrate.upgrade(revision="0006")
     house.execute(f"INSERT INTO suppressions {columns} VALUES {values}", email="before@example.com")
     migrate(house)
     house.execute(f"INSERT INTO suppressions {columns} VALUES {values}", email="meanwhile@example.com")
@@ -141,7 +141,7 @@ def test_suppressions_of_before_are_of_all_mail_and_those_of_one_category_leave_
     kept = "SELECT email FROM suppressions WHERE category = '*' ORDER BY email"
     assert house.execute(kept) == [("before@example.com",), ("meanwhile@example.com",)]
     with house.app.app_context():
-        flask_migrate.downgrade(revision="0005")
+        flask_migrate.downgrade(revision="0006")
     assert house.execute("SELECT count(*), count(DISTINCT key) FROM suppressions") == [(2, 2)]
 
 

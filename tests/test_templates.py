@@ -137,11 +137,15 @@ def test_each_template_is_sound_with_whatever_its_schema_lets_in(name, case, bra
 def test_each_html_is_what_css_inline_makes_of_what_plain_jinja_writes(name, case, brand):
     """The styles are in the templates before any message is; a browser must not see that."""
     template, variables = CATALOG.get(name), cases(name)[case]
+    link = None if brand == "plain" else "https://mail.example.com/pages/unsubscribe?token=a"
     inliner = CSSInliner(load_remote_stylesheets=False, extra_css=(FOLDER / "_layout" / "style.css").read_text())
     for locale in template.locales:
-        found = RENDERERS[brand].render(name, variables, locale)
+        found = RENDERERS[brand].render(name, variables, locale, link)
         assert found.html.startswith("<!doctype html>\n"), "css-inline had to parse it"
-        context = unlink(variables, template.variables_schema) | {"subject": unlink(found.subject, {})}
+        context = unlink(variables, template.variables_schema) | {
+            "subject": unlink(found.subject, {}),
+            "unsubscribe_url": link,
+        }
         plain, plain_text = (
             sandbox(brand, locale).get_template(path).render(context) for path in template.parts(locale)[1:]
         )

@@ -50,11 +50,10 @@ class Packer:
         variables = contents.open_variables(self.sealer, message.id, message.variables)
         if message.token_nonce is not None:
             variables = self.deriver.fill(variables, message.token_nonce)
-        rendered = self.renderer.render(message.template, variables, message.locale)
+        link = self._find_link(message)
+        rendered = self.renderer.render(message.template, variables, message.locale, link)
         sender: Mailbox = message.sender or self.default_sender
-        content = mime.build(
-            _write(message, rendered, sender, self._read_attachments(message), self._find_link(message))
-        )
+        content = mime.build(_write(message, rendered, sender, self._read_attachments(message), link))
         return Parcel(
             message_id=str(message.id),
             sender=sender["email"],

@@ -31,7 +31,7 @@ PARTS = ("subject.txt", "body.html", "body.txt")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 # These names reach every template from the renderer, so a variable of the same name would be hidden or would hide them.
-_RESERVED = frozenset({"brand", "direction", "locale", "say", "subject"})
+_RESERVED = frozenset({"brand", "direction", "locale", "say", "subject", "unsubscribe_url"})
 
 _MANIFEST_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -83,7 +83,7 @@ def _file_in(error: RenderingError, template: Template) -> str:
 def _source_findings(folder: Path, sandbox: Sandbox, template: Template, path: str) -> Iterator[Finding]:
     for link in _PLAIN_LINK.findall((folder / path).read_text(encoding="utf-8", errors="replace")):
         yield Finding(template.name, path, f"{link} is not an https link")
-    given = {*template.variables_schema["properties"], *sandbox.globals}
+    given = {"unsubscribe_url", *template.variables_schema["properties"], *sandbox.globals}
     if not path.endswith(PARTS[0]):
         given.add("subject")
     try:

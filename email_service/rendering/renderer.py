@@ -53,7 +53,9 @@ class Renderer:
             with suppress(RenderingError):
                 self.render(template.name, template.sample_variables)
 
-    def render(self, name: str, variables: Mapping[str, Any], locale: str | None = None) -> Rendered:
+    def render(
+        self, name: str, variables: Mapping[str, Any], locale: str | None = None, unsubscribe_url: str | None = None
+    ) -> Rendered:
         """Subject, html and text from one template in one locale. Raises TemplateUnknownError or RenderingError."""
         template = self._catalog.get(name)
         chosen = template.pick_locale(locale)
@@ -61,8 +63,9 @@ class Renderer:
         path, html_path, text_path = template.parts(chosen)
         try:
             context, unlinked = harden(variables, template.variables_schema)
-            subject = _one_line(ways.write(path, context, SUBJECT_LIMIT))
-            context = unlinked | {"subject": unlink(subject, {})}
+            fixed = {"unsubscribe_url": unsubscribe_url}
+            subject = _one_line(ways.write(path, context | fixed, SUBJECT_LIMIT))
+            context = unlinked | fixed | {"subject": unlink(subject, {})}
             path = html_path
             html = ways.write(path, context, HTML_LIMIT)
             _check_size(html, HTML_LIMIT)

@@ -169,7 +169,8 @@ def test_a_person_presses_a_button_and_may_take_it_back(house, stranger):
     assert (done.status_code, "You are unsubscribed" in done.text) == (200, True)
     [link] = [each["href"] for each in Document(done.text).all("a")]
     assert link == CHOOSE
-    assert "checked" not in stranger.request("GET", link).text
+    boxes = [each for each in Document(stranger.request("GET", link).text).all("input") if each["type"] == "checkbox"]
+    assert [each["name"] for each in boxes if "checked" in each] == ["receive.notification"]
     back = post(stranger, link, {"shown": "onboarding", "receive.onboarding": "yes", "choice": "these"})
     assert (back.status_code, "Your choice is saved" in back.text, " checked" in back.text) == (200, True, True)
     assert rows(house) == []
@@ -178,18 +179,20 @@ def test_a_person_presses_a_button_and_may_take_it_back(house, stranger):
 def test_each_category_is_switched_by_itself(shop):
     stranger = Stranger(shop)
     path, fields = Document(stranger.request("GET", CHOOSE).text).form
-    assert fields["shown"] == "news,onboarding"
-    assert {"receive.news", "receive.onboarding"} < set(fields)
-    post(stranger, path, {"shown": fields["shown"], "receive.news": "yes", "choice": "these"})
+    assert fields["shown"] == "news,notification,onboarding"
+    assert {"receive.news", "receive.notification", "receive.onboarding"} < set(fields)
+    others = {"shown": fields["shown"], "receive.notification": "yes", "choice": "these"}
+    post(stranger, path, {**others, "receive.news": "yes"})
     assert rows(shop) == [(ADA, "onboarding", "unsubscribe")]
     post(stranger, path, {"shown": fields["shown"], "choice": "none"})
     assert rows(shop) == [(ADA, "onboarding", "unsubscribe"), (ADA, "optional", "unsubscribe")]
-    post(stranger, path, {"shown": fields["shown"], "receive.onboarding": "yes", "choice": "these"})
+    post(stranger, path, {**others, "receive.onboarding": "yes"})
     assert rows(shop) == [(ADA, "news", "unsubscribe")]
     text = stranger.request("GET", CHOOSE).text
     boxes = [each for each in Document(text).all("input") if each["type"] == "checkbox"]
     assert [(each["name"], "checked" in each) for each in boxes] == [
         ("receive.news", False),
+        ("receive.notification", True),
         ("receive.onboarding", True),
     ]
     assert "<bdi>News</bdi>" in text
