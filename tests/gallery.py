@@ -25,6 +25,7 @@ BRAND = Brand(
     support_email="help@acme.example",
     color="#1f4fd8",
 )
+UNSUBSCRIBE = "https://mail.acme.example/pages/unsubscribe?token=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHw"
 # Where a name on the brand's gradient stands in the place of the logo.
 BANNER = replace(BRAND, logo_url=None, color_end="#7c3aed")
 
@@ -43,11 +44,13 @@ class Piece:
     def template(self) -> Template:
         return CATALOG.get(self.name)
 
-    def render(self, variables: dict[str, Any] | None = None, brand: Brand = BRAND) -> Rendered:
-        """With the sample variables unless told otherwise."""
-        return _renderer(brand).render(
-            self.name, self.template.sample_variables if variables is None else variables, self.locale
-        )
+    def render(
+        self, variables: dict[str, Any] | None = None, brand: Brand = BRAND, unsubscribe_url: str = UNSUBSCRIBE
+    ) -> Rendered:
+        """With the sample variables unless told otherwise; where nobody can unsubscribe, without a link to do so."""
+        link = unsubscribe_url if self.template.can_unsubscribe else None
+        values = self.template.sample_variables if variables is None else variables
+        return _renderer(brand).render(self.name, values, self.locale, link)
 
     def least_variables(self) -> dict[str, Any]:
         """Only what the template cannot do without."""

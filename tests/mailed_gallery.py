@@ -17,6 +17,7 @@ _SETTINGS = {
     "BRAND_LOGO_URL": str(BRAND.logo_url),
     "BRAND_COLOR": BRAND.color,
     "FRONTEND_URL": BRAND.frontend_url,
+    "PUBLIC_URL": "https://mail.acme.example",
     "SUPPORT_EMAIL": str(BRAND.support_email),
     "MAIL_DEFAULT_SENDER": f"{SENDER.name} <{SENDER.email}>",
 }
