@@ -9,7 +9,7 @@ import pytest
 
 from email_service.hosted_pages.drawing import Pages
 from email_service.kernel.errors import SettingsError
-from email_service.rendering.variables import _contrast
+from email_service.rendering.colors import contrast
 from email_service.settings import resource
 from tests.hosted import CODE, HOSTILE, MAIL, VERIFICATION, Document, call_all
 from tests.strangers import Stranger
@@ -78,9 +78,9 @@ def test_colours_are_told_apart_in_the_light_and_in_the_dark():
     assert len(schemes) == 2
     for scheme in schemes:
         for text in ("ink", "quiet", "accent", "wrong"):
-            assert _contrast(scheme[text], scheme["surface"]) >= 4.5
-        assert _contrast(scheme["on-accent"], scheme["accent"]) >= 4.5
-        assert _contrast(scheme["edge"], scheme["surface"]) >= 3
+            assert contrast(scheme[text], scheme["surface"]) >= 4.5
+        assert contrast(scheme["on-accent"], scheme["accent"]) >= 4.5
+        assert contrast(scheme["edge"], scheme["surface"]) >= 3
 
 
 @pytest.mark.parametrize(
