@@ -164,10 +164,17 @@ def _answer(session: Session, office: Office, request: TokenRequest) -> None:
 def _tell_origin(office: Office, purpose: Purpose, request: TokenRequest) -> dict[str, str]:
     """When and from where somebody asked, for whoever did not; an address that is not public tells a reader nothing."""
     known = {"requested_at": clock.written(request.requested_at)}
-    if request.ip and ip_address(request.ip).is_global:
+    if request.ip and _is_public(request.ip):
         known["requested_from"] = request.ip
     taken = office.intake.catalog.get(RULES[purpose].template).variables_schema["properties"]
     return {name: value for name, value in known.items() if name in taken}
+
+
+def _is_public(written: str) -> bool:
+    try:
+        return ip_address(written).is_global
+    except ValueError:  # what a proxy says of whoever it does not know
+        return False
 
 
 def _find_refusal(purpose: Purpose, person: Person | None) -> str | None:

@@ -73,7 +73,8 @@ def test_the_mail_speaks_the_language_that_was_asked_for_or_else_the_accounts(ho
 
 
 @pytest.mark.parametrize(
-    ("ip", "is_told"), [("93.184.216.34", True), ("2606:2800:220:1::1", True), ("10.1.2.3", False)]
+    ("ip", "is_told"),
+    [("93.184.216.34", True), ("2606:2800:220:1::1", True), ("10.1.2.3", False), ("unknown", False)],
 )
 def test_the_mail_says_when_and_from_where_it_was_asked_for(house, ip, is_told):
     """What tells its reader whether it was themselves; an address inside our own network would not."""
