@@ -15,6 +15,7 @@ from flask_mail import Mail, Message
 from plain_jinja import PlainJinja
 
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.variables import Brand
 from email_service.settings import resource
 
@@ -26,7 +27,7 @@ def send(count: int, port: int) -> dict[str, float]:
     app.config.update(MAIL_SERVER="127.0.0.1", MAIL_PORT=port, MAIL_DEFAULT_SENDER=stage.SENDER)
     mail = Mail(app)
     brand = Brand(name="Example App", frontend_url="http://localhost:3000").as_variables()
-    templates = PlainJinja(FOLDER, catalog.load(FOLDER).words.speak("en"), brand)
+    templates = PlainJinja(FOLDER, catalog.load(Files(FOLDER)).words.speak("en"), brand)
     subject, html, text = (
         templates.get_template(f"welcome/{part}") for part in ("subject.txt", "body.html", "body.txt")
     )

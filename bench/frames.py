@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Brand, Renderer
 from email_service.settings import resource
 
@@ -48,7 +49,9 @@ def write(dialect: Dialect) -> dict[str, str]:
     """`subject`, `html` and `text` of the welcome template in this language."""
     folder = resource("templates") / "email"
     marks = Brand(name=BRAND, color=COLOR, frontend_url=SITE)
-    rendered = Renderer(folder, catalog.load(folder), marks).render("welcome", {"name": NAME, "next_steps": [STEP]})
+    rendered = Renderer(Files(folder), catalog.load(Files(folder)), marks).render(
+        "welcome", {"name": NAME, "next_steps": [STEP]}
+    )
     html = _swap(rendered.html, r"<li[^>]*>STEPGOESHERE</li>\s*", lambda one: dialect.around(dialect.loop, one))
     html = _swap(html, r"<p[^>]*>A good way to begin:</p>.*?</ol>", lambda one: dialect.around(dialect.condition, one))
     text = _swap(

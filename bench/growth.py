@@ -31,6 +31,7 @@ from email_service.messages.listing import MessageFilter
 from email_service.messages.models import Message
 from email_service.messages.submission import Mailbox, Submission
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.retention.batches import START, delete_messages
 from email_service.retention.policy import Policy
 from email_service.retention.purge import BATCH
@@ -188,7 +189,7 @@ def _submission(reader: str) -> Submission:
 def filled(size: int, purged: int) -> Iterator[Table]:
     """A database with this many messages in it."""
     intake = messages.Intake(
-        catalog=catalog.load(resource("templates") / "email"),
+        catalog=catalog.load(Files(resource("templates") / "email")),
         sealer=Sealer(stage.SECRET),
         default_sender=Mailbox(email=stage.SENDER, name=""),
     )

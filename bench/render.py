@@ -29,6 +29,7 @@ from email_service.kernel.addresses import Mailbox
 from email_service.kernel.crypto import Sealer
 from email_service.rendering import catalog
 from email_service.rendering.catalog import Template
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Rendered, Renderer
 from email_service.rendering.variables import Brand
 from email_service.settings import resource
@@ -134,8 +135,8 @@ def main() -> None:
     chosen = parser.parse_args()
     figures.introduce("One message of each template, milliseconds on one core (medians)")
     folder = resource("templates") / "email"
-    templates = catalog.load(folder)
-    renderer = Renderer(folder, templates, BRAND)
+    templates = catalog.load(Files(folder))
+    renderer = Renderer(Files(folder), templates, BRAND)
     cases = {}
     for locale in chosen.locale or LOCALES:
         plain = PlainJinja(folder, templates.words.speak(locale), BRAND.as_variables())

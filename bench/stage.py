@@ -29,6 +29,7 @@ from email_service.messages import service as messages  # noqa: E402
 from email_service.messages.models import Message  # noqa: E402
 from email_service.messages.submission import Mailbox, Submission  # noqa: E402
 from email_service.rendering import catalog  # noqa: E402
+from email_service.rendering.files import Files  # noqa: E402
 from email_service.settings import resource  # noqa: E402
 
 SECRET = "a key for benchmarks, never for anything else"
@@ -130,7 +131,7 @@ def gunicorn_command(application: str, port: int, *, workers: int, threads: int)
 def queue(database_url: str, count: int, **choices: Any) -> set[str]:
     """Put `count` welcome messages into the outbox, as `POST /v1/messages/batch` would; their Message-IDs."""
     intake = messages.Intake(
-        catalog=catalog.load(resource("templates") / "email"),
+        catalog=catalog.load(Files(resource("templates") / "email")),
         sealer=Sealer(SECRET),
         default_sender=Mailbox(email=SENDER, name=""),
     )

@@ -33,6 +33,7 @@ from email_service.messages.service import Intake
 from email_service.messages.submission import Mailbox
 from email_service.rendering import catalog
 from email_service.rendering import routes as templates
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
 from email_service.sessions import public_routes as public_sessions
@@ -100,6 +101,11 @@ def configure_logs(settings: Settings) -> None:
     logs.configure(level=settings.log_level, is_human=settings.log_format is LogFormat.HUMAN)
 
 
+def find_templates(settings: Settings) -> Files:
+    """What mail is made from: the built-in templates, and over them those of TEMPLATES_DIR."""
+    return Files(resource("templates") / "email", settings.templates_dir)
+
+
 def create_brand(settings: Settings) -> Brand:
     """Who the mail comes from, in the reader's eyes."""
     return Brand(
@@ -165,8 +171,8 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     with app.app_context():
         sessions = sessionmaker(extensions.db.engine, expire_on_commit=False)
         glances = sessionmaker(orm.autocommitting(extensions.db.engine), expire_on_commit=False)
-    folder = resource("templates") / "email"
-    known = catalog.load(folder)
+    files = find_templates(settings)
+    known = catalog.load(files)
     intake = Intake(
         catalog=known,
         sealer=Sealer(settings.secret_key, settings.secret_key_fallbacks),
@@ -185,7 +191,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
         broker_answers=partial(health.answers, broker) if broker else None,
     )
     ways = Ways(table=table, catalog=known, is_mail_off=intake.is_mail_off)
-    parts.add(settings, known, Renderer(folder, known, create_brand(settings)), intake, ways, probes)
+    parts.add(settings, known, Renderer(files, known, create_brand(settings)), intake, ways, probes)
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
     parts.add(signer, *_build_public_parts(settings, intake, signer))
     parts.add(Blinder(settings.secret_key), _make_links(settings))

@@ -24,6 +24,7 @@ from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
 from email_service.delivery.transport import Transport
 from email_service.delivery.worker import Worker
 from email_service.kernel.derivation import Deriver
+from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.lanes import LANES
 from email_service.messages.service import Intake
 from email_service.rendering.renderer import Renderer
@@ -116,6 +117,19 @@ def _make_assigner(settings: Settings, parts: context.Parts, connections: int | 
         breakers=Breakers(parts.sessions),
         domain_rates=settings.mail_domain_rates,
     )
+
+
+def open_transport(app: Flask, lane: str) -> Transport:
+    """The way out of a mail that no queue knows of: the first route for it, or the inbox. It has to be closed."""
+    settings = context.parts_of(app).get(Settings)
+    if settings.mail_mode is MailMode.OFF:
+        raise InvalidInputError("Mail is switched off: take MAIL_ENABLED=false out of .env to send any.")
+    domain = settings.sender.email.rpartition("@")[2]
+    takers = (route for route in _find_routes(settings) if route.takes(lane, domain))
+    route = next(takers, None)
+    if route is None:
+        raise InvalidInputError(f"No route of MAIL_ROUTES takes {lane} mail from {domain}: let one do so.")
+    return _make_transport(settings, context.parts_of(app), route)
 
 
 def create_feeds(app: Flask) -> Mapping[str, Callable[[], int]]:

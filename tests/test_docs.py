@@ -29,6 +29,7 @@ from email_service.kernel.errors import ServiceError
 from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
 
@@ -43,7 +44,7 @@ LISTED = subprocess.run(
 FILES = sorted({name for name in LISTED if name and (ROOT / name).is_file()})
 PAGES = [Page(name, (ROOT / name).read_text(encoding="utf-8")) for name in FILES if name.endswith(".md")]
 BY_PATH = {page.path: page for page in PAGES}
-TEMPLATES = {template.name for template in catalog.load(ROOT / "templates" / "email")}
+TEMPLATES = {template.name for template in catalog.load(Files(ROOT / "templates" / "email"))}
 LOCAL = "http://127.0.0.1:8000"
 
 

@@ -13,14 +13,16 @@ import pages
 import pytest
 from css_inline import CSSInliner
 
+from email_service.authoring import checks
 from email_service.kernel.errors import InvalidInputError
-from email_service.rendering import catalog, checks
+from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.sandbox import Sandbox
 from email_service.rendering.variables import Brand, unlink
 
 FOLDER = Path(__file__).parents[1] / "templates" / "email"
-CATALOG = catalog.load(FOLDER)
+CATALOG = catalog.load(Files(FOLDER))
 LINK = "https://app.example.com/open?token=abc&next=%2Fhome"
 BRANDS = {
     "plain": Brand(name="Acme", frontend_url="https://app.example.com"),
@@ -32,7 +34,7 @@ BRANDS = {
         color="#fbbf24",
     ),
 }
-RENDERERS = {name: Renderer(FOLDER, CATALOG, brand) for name, brand in BRANDS.items()}
+RENDERERS = {name: Renderer(Files(FOLDER), CATALOG, brand) for name, brand in BRANDS.items()}
 FULL = BRANDS["full"]
 LOCALES = [(template.name, locale) for template in CATALOG for locale in template.locales]
 HOSTILE = "\u202e\u2066\"><img src=x onerror=alert(1)>{{7*7}} http://evil.example '&"
@@ -97,7 +99,7 @@ def cases(name: str) -> dict[str, dict[str, Any]]:
 @cache
 def sandbox(brand: str, locale: str) -> Sandbox:
     """The plain way, without any of the short ones."""
-    return Sandbox(FOLDER, BRANDS[brand].as_variables(), language=CATALOG.words.speak(locale))
+    return Sandbox(Files(FOLDER), BRANDS[brand].as_variables(), language=CATALOG.words.speak(locale))
 
 
 @pytest.mark.parametrize("brand", BRANDS)
@@ -264,7 +266,7 @@ def test_a_name_that_is_none_is_refused(name):
 
 @pytest.mark.parametrize("brand", BRANDS)
 def test_the_check_finds_nothing(brand):
-    assert checks.check(FOLDER, BRANDS[brand]) == []
+    assert checks.check(Files(FOLDER), BRANDS[brand]) == []
 
 
 def test_inlining_touches_no_network(tmp_path):
@@ -287,6 +289,6 @@ def test_inlining_touches_no_network(tmp_path):
         link = f'<link rel="stylesheet" href="http://127.0.0.1:{server.getsockname()[1]}/x.css">'
         for part in catalog.PARTS:
             (place / part).write_text(f"<html><head>{link}</head><body><p>x</p></body></html>")
-        Renderer(tmp_path, catalog.load(tmp_path), FULL).render("hello", {"name": "Ada"})
+        Renderer(Files(tmp_path), catalog.load(Files(tmp_path)), FULL).render("hello", {"name": "Ada"})
         listener.join()
     assert knocks == []

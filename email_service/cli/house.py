@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from email_service.app import create_app
+from email_service.app import create_app, create_brand, find_templates
+from email_service.authoring.trials import Workbench
 from email_service.kernel import logs
+from email_service.rendering import catalog
+from email_service.rendering.renderer import Renderer
 from email_service.settings import Settings, load
 from email_service.web.context import Parts
 
@@ -22,6 +25,13 @@ def parts(app: Flask) -> Parts:
     """The parts that the application was built from."""
     found: Parts = app.extensions["email_service"]
     return found
+
+
+def workbench(settings: Settings) -> Workbench:
+    """The templates and what renders them, without the application around them. Raises SettingsError."""
+    files, brand = find_templates(settings), create_brand(settings)
+    templates = catalog.load(files)
+    return Workbench(files, templates, brand, Renderer(files, templates, brand))
 
 
 @contextmanager

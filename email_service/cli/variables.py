@@ -1,6 +1,7 @@
 """Reads `NAME=VALUE` from the command line into template variables. Knows no template."""
 
 import json
+from typing import IO
 
 import click
 
@@ -14,6 +15,19 @@ def parse_variables(pairs: tuple[str, ...]) -> dict[str, object]:
             raise click.BadParameter(f"{pair!r} has to be written NAME=VALUE.")
         variables[name] = _typed(value)
     return variables
+
+
+def read_variables(source: IO[str]) -> dict[str, object]:
+    """The variables in a file of JSON."""
+    try:
+        found: object = json.load(source)
+    except ValueError as error:
+        raise click.BadParameter(
+            f'the file is not JSON ({error}); write an object such as {{"name": "Ada"}}.'
+        ) from None
+    if not isinstance(found, dict):
+        raise click.BadParameter('the file has to hold one JSON object, such as {"name": "Ada"}.')
+    return found
 
 
 def _typed(value: str) -> object:

@@ -1,4 +1,4 @@
-"""What templates exist: reads every `templates/email/<name>/` once, and refuses a folder that is not right.
+"""What templates exist: takes every folder of the templates for one, and refuses one that is not right.
 
 Knows manifests, versions, locales, words and which variables a template takes; renders nothing.
 """
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ReferencingError, ValidationError
@@ -22,13 +21,16 @@ from email_service.kernel.lanes import LANES
 from email_service.kernel.locales import BASE_LOCALE
 from email_service.rendering import variables as rules
 from email_service.rendering import words
+from email_service.rendering.files import BUILTIN, Files
 from email_service.rendering.words import LOCALE, Words
 
 LAYOUT = "_layout"
+STYLE = f"{LAYOUT}/style.css"
 MANIFEST = "manifest.toml"
 PARTS = ("subject.txt", "body.html", "body.txt")
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_QUOTED_PATH = re.compile(r"""["']([\w./-]+/[\w./-]+)["']""")
 
 # These names reach every template from the renderer, so a variable of the same name would be hidden or would hide them.
 _RESERVED = frozenset({"brand", "direction", "locale", "say", "subject", "unsubscribe_url"})
@@ -65,7 +67,7 @@ class Template:
     """One template, as its manifest describes it. `locales` starts with the base locale.
 
     `version` is the first 16 hex digits of a SHA-256 over all that a mail is made from, brand and variables aside: the
-    template's files, the layout's, and its sentences in every locale.
+    template's files, the layout's, those that they take in, and the sentences of all of them in every locale.
     """
 
     name: str
@@ -153,19 +155,17 @@ class Catalog:
         return len(self.templates)
 
 
-def load(folder: Path) -> Catalog:
-    """Read every template below `folder`, or raise one SettingsError that lists all that is wrong with them."""
-    if not folder.is_dir():
-        raise SettingsError(f"The templates folder {folder} does not exist.")
+def load(files: Files) -> Catalog:
+    """Every template that there is, or one SettingsError that lists all that is wrong with them."""
     mistakes: list[Fault] = []
-    names = [each.name for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith((".", "_"))]
-    spoken = words.load(folder, names, mistakes)
-    templates = {name: _load_template(folder, name, spoken, mistakes) for name in names}
+    names = [name for name in files.folders() if not name.startswith("_")]
+    spoken = words.load(files, names, mistakes)
+    templates = {name: _load_template(files, name, spoken, mistakes) for name in names}
     misfits = categories.find_mistakes(template for template in templates.values() if template)
     mistakes += (Fault(f"/{name}/{MANIFEST}/unsubscribe", message) for name, message in misfits)
     if mistakes:
-        listed = "; ".join(f"{each.pointer[1:]} {each.message}" for each in mistakes)
-        raise SettingsError(f"The templates in {folder} cannot be used: {listed}.", faults=mistakes)
+        listed = "; ".join(f"{files.tell(each.pointer[1:])} {each.message}" for each in mistakes)
+        raise SettingsError(f"The templates cannot be used: {listed}.", faults=mistakes)
     return Catalog({name: template for name, template in templates.items() if template is not None}, spoken)
 
 
@@ -174,25 +174,21 @@ def _choose(wanted: str, known: tuple[str, ...]) -> str:
     return locales.choose([wanted.replace("_", "-")], known)
 
 
-def _load_template(folder: Path, name: str, spoken: Words, mistakes: list[Fault]) -> Template | None:
-    home = folder / name
-    found = list(_name_mistakes(name, home))
-    manifest = _read_manifest(home / MANIFEST, found)
+def _load_template(files: Files, name: str, spoken: Words, mistakes: list[Fault]) -> Template | None:
+    found = list(_name_mistakes(files, name))
+    manifest = _read_manifest(files, name, found)
     validator = _compile(manifest["variables"], f"/{name}/{MANIFEST}/variables", found) if manifest else None
     mistakes.extend(found)
     if found or validator is None:
         return None
-    own = _locale_folders(home)
+    own = files.folders(name)
     known = (BASE_LOCALE, *sorted({*own, *spoken.locales_of(name)} - {BASE_LOCALE}))
-    digest = hashlib.sha256(spoken.fingerprint(name, known))
-    for each in (folder / LAYOUT, home):
-        _hash_files(digest, folder, each)
     return Template(
         name=name,
         description=manifest["description"],
         category=manifest["category"],
         lane=manifest["lane"],
-        version=digest.hexdigest()[:16],
+        version=_hash(files, name, spoken, known),
         locales=known,
         own_locales=frozenset(own),
         variables_schema=manifest["variables"],
@@ -204,32 +200,35 @@ def _load_template(folder: Path, name: str, spoken: Words, mistakes: list[Fault]
     )
 
 
-def _name_mistakes(name: str, home: Path) -> Iterator[Fault]:
-    if not _NAME.fullmatch(name):
-        yield Fault(f"/{name}", "has to be named with lower-case letters, digits and single hyphens")
-    own = _locale_folders(home)
+def is_name(name: str) -> bool:
+    """Whether a template can be called that."""
+    return _NAME.fullmatch(name) is not None and name != BUILTIN
+
+
+def _name_mistakes(files: Files, name: str) -> Iterator[Fault]:
+    if not is_name(name):
+        rule = f"has to be named with lower-case letters, digits and single hyphens, and other than {BUILTIN}"
+        yield Fault(f"/{name}", rule)
+    own = files.folders(name)
     for locale in own:
         if not LOCALE.fullmatch(locale) or locale == BASE_LOCALE:
             yield Fault(f"/{name}/{locale}", f"has to be a locale such as pt or pt-BR, and other than {BASE_LOCALE}")
     # A locale brings all three parts: a subject in one language over a body in another would be worse than a fallback.
-    for place in (home, *(home / locale for locale in own)):
+    for place in (name, *(f"{name}/{locale}" for locale in own)):
         for filename in PARTS:
-            if not (place / filename).is_file():
-                yield Fault(f"/{(place / filename).relative_to(home.parent).as_posix()}", "is missing")
+            if files.find(f"{place}/{filename}") is None:
+                yield Fault(f"/{place}/{filename}", "is missing")
 
 
-def _locale_folders(home: Path) -> list[str]:
-    return sorted(each.name for each in home.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def _read_manifest(path: Path, found: list[Fault]) -> dict[str, Any]:
-    pointer = f"/{path.parent.name}/{path.name}"
-    try:
-        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        json.dumps(manifest, allow_nan=False)
-    except FileNotFoundError:
+def _read_manifest(files: Files, name: str, found: list[Fault]) -> dict[str, Any]:
+    pointer = f"/{name}/{MANIFEST}"
+    file = files.find(pointer[1:])
+    if file is None:
         found.append(Fault(pointer, "is missing"))
         return {}
+    try:
+        manifest = tomllib.loads(file.text)
+        json.dumps(manifest, allow_nan=False)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         found.append(Fault(pointer, f"is not valid TOML: {error}"))
         return {}
@@ -257,10 +256,27 @@ def _compile(schema: dict[str, Any], pointer: str, found: list[Fault]) -> Draft2
         return None
 
 
-def _hash_files(digest: Any, folder: Path, home: Path) -> None:
-    """Feed each file's path, length and content, so that no two different folders give the same bytes."""
-    for path in sorted(home.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-            digest.update(content)
+def _hash(files: Files, name: str, spoken: Words, known: tuple[str, ...]) -> str:
+    """Over each file's path, length and content, so that no two different folders give the same bytes."""
+    paths = _reached(files, name)
+    tables = {path.removeprefix(f"{BUILTIN}/").partition("/")[0] for path in paths}
+    digest = hashlib.sha256(spoken.fingerprint(tables, known))
+    for path in sorted(paths):
+        file = files.find(path)
+        assert file is not None
+        digest.update(f"{path}\0{len(file.content)}\0".encode())
+        digest.update(file.content)
+    return digest.hexdigest()[:16]
+
+
+def _reached(files: Files, name: str) -> set[str]:
+    """The files of a template and of the layout, and whichever else a path in quotes leads to from there."""
+    reached: set[str] = set()
+    waiting = [*files.below(LAYOUT), *files.below(name)]
+    while waiting:
+        path = waiting.pop()
+        file = files.find(path)
+        if file is not None and path not in reached:
+            reached.add(path)
+            waiting += _QUOTED_PATH.findall(file.content.decode(errors="replace"))
+    return reached

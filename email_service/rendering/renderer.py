@@ -7,13 +7,13 @@ compiles a variable.
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2.exceptions import SecurityError, TemplateError, TemplateNotFound
 
 from email_service.kernel.errors import RenderingError
-from email_service.rendering.catalog import LAYOUT, Catalog
+from email_service.rendering.catalog import STYLE, Catalog
+from email_service.rendering.files import Files
 from email_service.rendering.style_sheet import StyleSheet
 from email_service.rendering.variables import Brand, clean, harden, unlink
 from email_service.rendering.ways import FAILURES, Ways
@@ -39,12 +39,11 @@ class Rendered:
 class Renderer:
     """Renders any template of the catalog; one for the whole process, and every thread may use it."""
 
-    def __init__(self, folder: Path, catalog: Catalog, brand: Brand) -> None:
-        self._folder = folder
+    def __init__(self, files: Files, catalog: Catalog, brand: Brand) -> None:
+        self._files = files
         self._catalog = catalog
         self._brand = brand.as_variables()
-        style = folder / LAYOUT / "style.css"
-        self._sheet = StyleSheet(style.read_text(encoding="utf-8") if style.is_file() else None)
+        self._sheet = StyleSheet(files.text(STYLE))
         self._ways: dict[str, Ways] = {}
 
     def prepare(self) -> None:
@@ -82,7 +81,7 @@ class Renderer:
         """Made when the first reader of this language comes; two threads may both make them, and one is kept."""
         if locale not in self._ways:
             language = self._catalog.words.speak(locale)
-            self._ways.setdefault(locale, Ways(self._folder, self._brand, self._sheet, language))
+            self._ways.setdefault(locale, Ways(self._files, self._brand, self._sheet, language))
         return self._ways[locale]
 
 

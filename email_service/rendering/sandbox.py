@@ -7,18 +7,18 @@ style sheet.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, nodes, pass_environment
+from jinja2 import BaseLoader, Environment, StrictUndefined, nodes, pass_environment
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import SecurityError, TemplateSyntaxError
+from jinja2.exceptions import SecurityError, TemplateNotFound, TemplateSyntaxError
 from jinja2.filters import FILTERS
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from email_service.rendering import folding, formats, sentences
+from email_service.rendering.files import Files
 from email_service.rendering.words import Language
 
 _STEP_LIMIT = 10_000  # loop turns, calls and included templates of one part; a rich mail takes a few hundred
@@ -60,6 +60,19 @@ class _BoundedCode(CodeGenerator):
         self.write("))")
 
 
+class _Loader(BaseLoader):
+    """Hands out what was read; a path that is not among it leads nowhere, whatever is on the disk."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:  # noqa: ARG002 - Jinja's signature
+        file = self._files.find(template)
+        if file is None:
+            raise TemplateNotFound(template)
+        return file.text, str(file.place), lambda: True
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja with less, for one language. What is fixed is known in every file, also in those that are imported."""
 
@@ -67,10 +80,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(
-        self, folder: Path, brand: Mapping[str, Any] | None = None, *, language: Language = _SPEECHLESS
+        self, files: Files, brand: Mapping[str, Any] | None = None, *, language: Language = _SPEECHLESS
     ) -> None:
         super().__init__(
-            loader=FileSystemLoader(folder),
+            loader=_Loader(files),
             undefined=StrictUndefined,
             autoescape=lambda name: name is not None and name.endswith(".html"),
             auto_reload=False,
@@ -177,13 +190,13 @@ class SwiftSandbox(Sandbox):
 
     def __init__(
         self,
-        folder: Path,
+        files: Files,
         brand: Mapping[str, Any],
         finish: Callable[[nodes.Template], None] | None = None,
         *,
         language: Language = _SPEECHLESS,
     ) -> None:
-        super().__init__(folder, brand, language=language)
+        super().__init__(files, brand, language=language)
         self._known = {"locale": language.locale, "direction": language.direction}
         self._known |= {f"brand.{name}": value for name, value in brand.items()}
         self._finish = finish

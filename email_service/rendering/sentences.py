@@ -14,8 +14,9 @@ from markupsafe import escape
 
 from email_service.kernel.locales import ISOLATE, ISOLATE_END
 from email_service.rendering import words
+from email_service.rendering.files import BUILTIN, WORDS
 from email_service.rendering.folding import bound_names
-from email_service.rendering.words import STRONG, WORDS, Language
+from email_service.rendering.words import STRONG, Language
 
 SAY = "say"
 _STRONG_TAGS = ('<strong class="strong">', "</strong>")
@@ -39,7 +40,8 @@ class _Speaker(NodeTransformer):
         self._language = language
         self._is_isolated = language.direction == "rtl"
         self._name = name
-        self._table = name.partition("/")[0] if name and "/" in name else None
+        path = (name or "").removeprefix(f"{BUILTIN}/")
+        self._table = path.partition("/")[0] if "/" in path else None
         self._is_html = is_html
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802 - Jinja looks the method up by this name

@@ -6,12 +6,12 @@ Knows which of them works for which file; knows no catalog, and what is rendered
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 
+from email_service.rendering.files import Files
 from email_service.rendering.folding import NotSimpleError
 from email_service.rendering.markup import embed_styles
 from email_service.rendering.sandbox import METHODS, Sandbox, SwiftSandbox
@@ -30,13 +30,13 @@ Way = Callable[[str, dict[str, Any], int], str]
 class Ways:
     """All templates in one language, compiled when they are first used; every thread may use them."""
 
-    def __init__(self, folder: Path, brand: Mapping[str, Any], sheet: StyleSheet, language: Language) -> None:
-        self._folder = folder
+    def __init__(self, files: Files, brand: Mapping[str, Any], sheet: StyleSheet, language: Language) -> None:
+        self._files = files
         self._sheet = sheet
-        self._sandbox = Sandbox(folder, brand, language=language)
-        swift = SwiftSandbox(folder, brand, language=language)
+        self._sandbox = Sandbox(files, brand, language=language)
+        swift = SwiftSandbox(files, brand, language=language)
         embed = partial(embed_styles, sheet=sheet, methods=METHODS)
-        styled = SwiftSandbox(folder, brand, embed, language=language)
+        styled = SwiftSandbox(files, brand, embed, language=language)
         # Every way writes the same or fails; the last of each is the plainest and says what is wrong.
         self._html_ways: tuple[Way, ...] = (
             partial(_write_page, styled),
@@ -84,9 +84,8 @@ class Ways:
         if isinstance(error, TemplateSyntaxError):
             return f"{error.name or path}, line {error.lineno}"
         for frame, line in reversed(list(walk_tb(error.__traceback__))):
-            file = Path(frame.f_code.co_filename)
-            if file.is_relative_to(self._folder):
-                return f"{file.relative_to(self._folder).as_posix()}, line {line}"
+            if found := self._files.path_of(frame.f_code.co_filename):
+                return f"{found}, line {line}"
         return path
 
 

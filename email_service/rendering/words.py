@@ -1,22 +1,24 @@
 """The sentences of mail: a TOML file for each locale in `_words/`, with a table for each template and one for all.
 
-Knows sentences and the places in them; knows no Jinja, no message and no file but those in `_words/`.
+Knows sentences and the places in them; knows no Jinja, no message and no file but those in `_words/`. A product's own
+sentences come before the built-in ones, entry by entry.
 """
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+import tomllib
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from babel import Locale, UnknownLocaleError
 
 from email_service.kernel import locales
-from email_service.kernel.errors import Fault, SettingsError
+from email_service.kernel.errors import Fault
 from email_service.kernel.locales import BASE_LOCALE, Texts
+from email_service.rendering.files import WORDS, File, Files
 
-WORDS = "_words"
 SHARED = "shared"  # the table whose sentences every template may say
 STRONG = "**"
 
@@ -70,22 +72,26 @@ class Words:
         """The language of mail in this locale; a locale without a file borrows the sentences of its nearest."""
         return Language(locale, self.tables.get(locales.choose([locale], self.tables), {}))
 
-    def fingerprint(self, template: str, spoken: Collection[str]) -> bytes:
-        """The same for the same sentences, whatever else the files hold."""
+    def fingerprint(self, templates: Collection[str], spoken: Collection[str]) -> bytes:
+        """The same for the same sentences of these templates and for all, whatever else the files hold."""
         tables = {locale: self.speak(locale).tables for locale in spoken}
-        said = {locale: [each.get(SHARED), each.get(template)] for locale, each in tables.items()}
+        said = {locale: {name: each.get(name) for name in {SHARED, *templates}} for locale, each in tables.items()}
         return json.dumps(said, sort_keys=True, default=str).encode()
 
 
-def load(folder: Path, templates: Collection[str], mistakes: list[Fault]) -> Words:
-    """The words in this templates folder; what is wrong with them is added to `mistakes`."""
-    tables: dict[str, Texts] = {}
-    for locale, path in locales.find(folder / WORDS).items():
-        try:
-            tables[locale] = locales.read(path)
-        except SettingsError as error:
-            mistakes.append(Fault(_pointer(locale), error.detail.removeprefix(f"{path} ").rstrip(".")))
+def load(files: Files, templates: Collection[str], mistakes: list[Fault]) -> Words:
+    """The words of these templates; what is wrong with them is added to `mistakes`."""
+    tables: dict[str, dict[str, Any]] = {}
+    own: dict[str, Texts] = {}
+    for locale in _find_locales(files):
+        for file in files.layers(_path(locale)):
+            texts = _read(file, locale, mistakes)
+            tables[locale] = _merge(tables.get(locale, {}), texts)
+            if file.is_own:
+                own[locale] = texts
     found = [*_shape_mistakes(tables, templates)]
+    if not found:
+        _leave_out_stale(tables, own)
     mistakes += found or _coverage_mistakes(tables)
     return Words(tables)
 
@@ -99,6 +105,50 @@ def place_in(piece: str) -> str | None:
     """The name of the place that this piece is, if it is one."""
     found = _PLACE.fullmatch(piece)
     return found[1] if found else None
+
+
+def _find_locales(files: Files) -> list[str]:
+    """Those with a file, the base locale first."""
+    paths = map(PurePosixPath, files.below(WORDS))
+    return sorted((path.stem for path in paths if path.suffix == ".toml"), key=lambda each: (each != BASE_LOCALE, each))
+
+
+def _read(file: File, locale: str, mistakes: list[Fault]) -> Texts:
+    try:
+        return tomllib.loads(file.text)
+    except ValueError as error:
+        mistakes.append(Fault(_pointer(locale), f"cannot be read: {error}"))
+        return {}
+
+
+def _merge(under: Texts, over: Texts) -> dict[str, Any]:
+    """Both, entry by entry; where both have one, it is the one of `over`."""
+    merged = {**under, **over}
+    for table in under.keys() & over.keys():
+        if isinstance(under[table], dict) and isinstance(over[table], dict):
+            merged[table] = {**under[table], **over[table]}
+    return merged
+
+
+def _leave_out_stale(tables: Mapping[str, MutableMapping[str, Any]], own: Mapping[str, Texts]) -> None:
+    """Take a built-in translation out where the product says other things in the base locale and nothing in this one.
+
+    Its readers then get the whole mail in the base locale, because no mail is in two languages; and a product that
+    changes one sentence need not know twelve languages to start.
+    """
+    for table, entries in own.get(BASE_LOCALE, {}).items():
+        for locale, texts in tables.items():
+            is_built_in = table in texts and table not in own.get(locale, {})
+            if (
+                table != SHARED
+                and is_built_in
+                and not all(_fits(texts[table], each, entries[each]) for each in entries)
+            ):
+                del texts[table]
+
+
+def _fits(said: Mapping[str, str], entry: str, base: str) -> bool:
+    return entry in said and not _odd_places(said[entry], base)
 
 
 def _shape_mistakes(tables: Mapping[str, Texts], templates: Collection[str]) -> Iterator[Fault]:
@@ -140,10 +190,19 @@ def _coverage_mistakes(tables: Mapping[str, Texts]) -> Iterator[Fault]:
                     yield Fault(_pointer(locale, table, entry), "is missing")
                 elif entry not in base:
                     yield Fault(_pointer(locale, table, entry), f"is not in {BASE_LOCALE}.toml")
-                elif odd := set(_PLACE.findall(entries[entry])) ^ set(_PLACE.findall(base[entry])):
-                    names = ", ".join(f"{{{each}}}" for each in sorted(odd))
+                elif odd := _odd_places(entries[entry], base[entry]):
+                    names = ", ".join(f"{{{each}}}" for each in odd)
                     yield Fault(_pointer(locale, table, entry), f"and {BASE_LOCALE}.toml do not both have {names}")
 
 
+def _odd_places(one: str, other: str) -> list[str]:
+    """The places that only one of these sentences has. The brand is always there to be named, or not."""
+    return sorted((set(_PLACE.findall(one)) ^ set(_PLACE.findall(other))) - {"brand"})
+
+
+def _path(locale: str) -> str:
+    return f"{WORDS}/{locale}.toml"
+
+
 def _pointer(locale: str, *place: str) -> str:
-    return "/".join(["", WORDS, f"{locale}.toml", *place])
+    return "/".join(["", _path(locale), *place])

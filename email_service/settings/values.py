@@ -165,6 +165,16 @@ def existing_file(text: str) -> Path:
     return path
 
 
+def folder(text: str) -> Path:
+    """The absolute path of a folder that can be read."""
+    path = Path(text.strip()).absolute()
+    try:
+        next(path.iterdir(), None)
+    except (OSError, ValueError):
+        raise ValueError("write the path of a folder that exists and can be read.") from None
+    return path
+
+
 def certificates(text: str) -> Path:
     """The absolute path of a file with certificates in PEM."""
     path = existing_file(text)

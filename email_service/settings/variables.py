@@ -189,6 +189,7 @@ class Settings:
     brand_color: str = field(metadata=env(values.color, default="#1f4fd8"))
     brand_color_end: str | None = field(metadata=env(values.color))  # None: the header has one colour
     support_email: str | None = field(metadata=env(values.email))
+    templates_dir: Path | None = field(metadata=env(values.folder))  # over the built-in templates
 
     expose: Expose = field(metadata=env(values.choice(Expose), default=Expose.ALL))
     trusted_proxy_count: int = field(metadata=env(values.whole(0, 5), default=0))

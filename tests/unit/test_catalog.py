@@ -8,6 +8,7 @@ import pytest
 
 from email_service.kernel.errors import InvalidInputError, SettingsError, TemplateUnknownError
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 
 MANIFEST = """
 description = "Says hello."
@@ -36,14 +37,14 @@ def write(folder: Path, name: str, manifest: str = MANIFEST, locales: tuple[str,
 
 def mistakes(folder: Path) -> dict[str, str]:
     with pytest.raises(SettingsError) as caught:
-        catalog.load(folder)
+        catalog.load(Files(folder))
     assert all(fault.pointer[1:] in caught.value.detail for fault in caught.value.faults)
     return {fault.pointer: fault.message for fault in caught.value.faults}
 
 
 def test_a_manifest_becomes_a_template(tmp_path):
     write(tmp_path, "hello", locales=("pt", "de"))
-    template = catalog.load(tmp_path).get("hello")
+    template = catalog.load(Files(tmp_path)).get("hello")
     assert (template.description, template.category, template.lane) == ("Says hello.", "test", "transactional")
     assert (template.is_sensitive, template.on_uncertain) == (True, "hold")
     assert template.locales == ("en", "de", "pt")
@@ -56,7 +57,7 @@ def test_templates_come_in_the_order_of_their_names(tmp_path):
     write(tmp_path, "first")
     (tmp_path / "_layout").mkdir()
     (tmp_path / ".git").mkdir()
-    found = catalog.load(tmp_path)
+    found = catalog.load(Files(tmp_path))
     assert found.names() == ("first", "second") == tuple(template.name for template in found)
     assert len(found) == 2
     assert "first" in found
@@ -65,7 +66,7 @@ def test_templates_come_in_the_order_of_their_names(tmp_path):
 
 def test_an_unknown_name_is_answered_with_the_names_that_come_close(tmp_path):
     write(tmp_path, "password-reset")
-    found = catalog.load(tmp_path)
+    found = catalog.load(Files(tmp_path))
     with pytest.raises(TemplateUnknownError) as caught:
         found.get("pasword-reset")
     assert caught.value.faults[0].pointer == "/template"
@@ -90,28 +91,28 @@ def test_an_unknown_name_is_answered_with_the_names_that_come_close(tmp_path):
 )
 def test_a_locale_falls_back_to_its_language_and_then_to_the_base(tmp_path, asked, given):
     write(tmp_path, "hello", locales=("pt", "pt-BR"))
-    assert catalog.load(tmp_path).get("hello").pick_locale(asked) == given
+    assert catalog.load(Files(tmp_path)).get("hello").pick_locale(asked) == given
 
 
 def test_the_version_follows_the_own_files_and_the_layout_and_nothing_else(tmp_path):
     write(tmp_path, "hello", locales=("de",))
     write(tmp_path, "other")
     (tmp_path / "_layout").mkdir()
-    versions = [catalog.load(tmp_path).get("hello").version]
+    versions = [catalog.load(Files(tmp_path)).get("hello").version]
     assert len(versions[0]) == 16
     for changed in ("hello/de/body.html", "hello/manifest.toml", "_layout/style.css"):
         with (tmp_path / changed).open("a") as file:
             file.write("\n")
-        versions.append(catalog.load(tmp_path).get("hello").version)
+        versions.append(catalog.load(Files(tmp_path)).get("hello").version)
     subject = tmp_path / "hello" / "subject.txt"
     subject.write_text(subject.read_text().upper())
-    versions.append(catalog.load(tmp_path).get("hello").version)
+    versions.append(catalog.load(Files(tmp_path)).get("hello").version)
     assert len(set(versions)) == len(versions)
     (tmp_path / "other" / "body.txt").write_text("changed")
     (tmp_path / "hello" / ".body.html.swp").write_text("an editor's")
-    assert catalog.load(tmp_path).get("hello").version == versions[-1]
+    assert catalog.load(Files(tmp_path)).get("hello").version == versions[-1]
     shutil.copytree(tmp_path, tmp_path.parent / "copy")
-    assert catalog.load(tmp_path.parent / "copy").get("hello").version == versions[-1]
+    assert catalog.load(Files(tmp_path.parent / "copy")).get("hello").version == versions[-1]
 
 
 def test_every_mistake_of_every_manifest_is_listed_at_once(tmp_path):
@@ -152,7 +153,7 @@ def test_a_locale_brings_all_three_parts(tmp_path):
 
 def test_a_missing_folder_or_manifest_is_named(tmp_path):
     with pytest.raises(SettingsError, match="does not exist"):
-        catalog.load(tmp_path / "nowhere")
+        catalog.load(Files(tmp_path / "nowhere"))
     write(tmp_path, "hello")
     (tmp_path / "hello" / "manifest.toml").unlink()
     assert mistakes(tmp_path) == {"/hello/manifest.toml": "is missing"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jinja2 import FileSystemLoader, nodes
 from jinja2.exceptions import TemplateError
 
+from email_service.rendering.files import Files
 from email_service.rendering.sandbox import Sandbox, SwiftSandbox
 
 BRAND = {"name": "Acme & Sons", "logo_url": None, "color": "#2563eb"}
@@ -96,13 +97,13 @@ def written(sandbox: Sandbox, path: str, values: Mapping[str, Any]) -> str | Non
 def test_a_short_template_writes_what_the_long_one_writes_or_nothing(tmp_path, child, is_short, extension):
     path = write_files(tmp_path, extension, child)
     for values in (VALUES, {**VALUES, "title": "T"}):
-        plain = written(Sandbox(tmp_path, BRAND), path, values)
-        assert written(SwiftSandbox(tmp_path, BRAND), path, values) == (plain if is_short else None)
+        plain = written(Sandbox(Files(tmp_path), BRAND), path, values)
+        assert written(SwiftSandbox(Files(tmp_path), BRAND), path, values) == (plain if is_short else None)
 
 
 def test_blocks_and_constants_are_gone(tmp_path):
     trees: list[nodes.Template] = []
-    sandbox = SwiftSandbox(tmp_path, BRAND, trees.append)
+    sandbox = SwiftSandbox(Files(tmp_path), BRAND, trees.append)
     sandbox.get_template(write_files(tmp_path, "html", CHILDREN[2].replace("{% set title = name %}", "")))
     names = {each.name for each in trees[-1].find_all(nodes.Name)}
     assert not list(trees[-1].find_all((nodes.Block, nodes.Extends)))
@@ -140,15 +141,15 @@ def test_any_inheritance_writes_what_it_would_have_written(tmp_path, eldest, mid
     (folder / "eldest.html").write_text(eldest)
     (folder / "middle.html").write_text("{% extends 'eldest.html' %}" + middle)
     (folder / "youngest.html").write_text("{% extends 'middle.html' %}" + youngest)
-    swift, plain = SwiftSandbox(folder, BRAND), Sandbox(folder, BRAND)
+    swift, plain = SwiftSandbox(Files(folder), BRAND), Sandbox(Files(folder), BRAND)
     for path in ("youngest.html", "middle.html", "eldest.html"):
         expected = written(plain, path, VALUES)
         assert written(swift, path, VALUES) in {expected, None}
 
 
 def test_the_files_are_read_from_the_folder_only(tmp_path):
-    assert isinstance(Sandbox(tmp_path).loader, FileSystemLoader)
+    assert isinstance(Sandbox(Files(tmp_path)).loader, FileSystemLoader)
     (tmp_path / "inner").mkdir()
     (tmp_path / "secret.html").write_text("secret")
     (tmp_path / "inner" / "child.html").write_text("{% extends '../secret.html' %}")
-    assert written(SwiftSandbox(tmp_path / "inner", BRAND), "child.html", VALUES) is None
+    assert written(SwiftSandbox(Files(tmp_path / "inner"), BRAND), "child.html", VALUES) is None

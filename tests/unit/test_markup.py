@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_renderer import BRAND, build
 
 from email_service.kernel.errors import RenderingError
+from email_service.rendering.files import Files
 from email_service.rendering.sandbox import Sandbox
 from email_service.rendering.variables import unlink
 
@@ -122,7 +123,7 @@ def both_ways(folder: Path, source: str, css: str = CSS) -> tuple[str | None, st
     except RenderingError:
         return None, ""
     context = {"name": unlink(NAME, {}), "subject": "x", "locale": "en", "brand": BRAND.as_variables()}
-    plain = Sandbox(folder).get_template("hello/body.html").render(context)
+    plain = Sandbox(Files(folder)).get_template("hello/body.html").render(context)
     return ours, CSSInliner(load_remote_stylesheets=False, extra_css=css).inline(plain)
 
 

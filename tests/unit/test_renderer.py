@@ -9,6 +9,7 @@ from test_catalog import MANIFEST, write
 
 from email_service.kernel.errors import RenderingError, TemplateUnknownError
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import SUBJECT_LIMIT, Rendered, Renderer
 from email_service.rendering.variables import Brand
 
@@ -22,7 +23,7 @@ def build(folder: Path, locales: tuple[str, ...] = (), **parts: str) -> Renderer
     write(folder, "hello", OPEN, locales)
     for part, source in parts.items():
         (folder / "hello" / part.replace("_", ".")).write_text(source)
-    return Renderer(folder, catalog.load(folder), BRAND)
+    return Renderer(Files(folder), catalog.load(Files(folder)), BRAND)
 
 
 def render(folder: Path, name: object = "Ada", locale: str | None = None, **parts: str) -> Rendered:
@@ -35,7 +36,7 @@ def test_the_three_parts_are_rendered_together(tmp_path):
     )
     assert (found.subject, found.text, found.locale) == ("Hi Ada", "Ada en", "en")
     assert "<p>Ada</p>" in found.html
-    assert found.version == catalog.load(tmp_path).get("hello").version
+    assert found.version == catalog.load(Files(tmp_path)).get("hello").version
 
 
 def test_a_locale_is_taken_whole_and_falls_back(tmp_path):
@@ -138,7 +139,9 @@ def test_the_same_variables_give_the_same_bytes_in_every_thread(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lambda _: renderer.render("hello", {"name": ["a", "b", "c"]}), range(200)))
     assert len(found) == 1
-    assert found == {Renderer(tmp_path, catalog.load(tmp_path), BRAND).render("hello", {"name": ["a", "b", "c"]})}
+    assert found == {
+        Renderer(Files(tmp_path), catalog.load(Files(tmp_path)), BRAND).render("hello", {"name": ["a", "b", "c"]})
+    }
 
 
 def test_one_failure_does_not_hurt_the_next_message(tmp_path):

@@ -6,9 +6,11 @@ import pytest
 from test_catalog import mistakes, write
 from test_renderer import OPEN, Rendered
 
+from email_service.authoring import checks
 from email_service.kernel.errors import RenderingError, SettingsError
 from email_service.kernel.locales import choose
-from email_service.rendering import catalog, checks
+from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
 
@@ -48,12 +50,12 @@ def build(folder: Path, said: str = SAID, **words: str) -> None:
 
 
 def render(folder: Path, locale: str, name: str = "Ada") -> Rendered:
-    return Renderer(folder, catalog.load(folder), BRAND).render("hello", {"name": name}, locale)
+    return Renderer(Files(folder), catalog.load(Files(folder)), BRAND).render("hello", {"name": name}, locale)
 
 
 def test_one_template_speaks_every_language_there_are_words_for(tmp_path):
     build(tmp_path, ar=ARABIC)
-    assert catalog.load(tmp_path).get("hello").locales == ("en", "ar", "de")
+    assert catalog.load(Files(tmp_path)).get("hello").locales == ("en", "ar", "de")
     assert render(tmp_path, "en").text == "Hello Ada, Fish & Ada It works once, in 1 hour, says Acme & Sons."
     assert render(tmp_path, "de-AT").text == "Guten Tag Ada, Ada & Fisch Acme & Sons sagt: in 1 Stunde, einmal."
     assert render(tmp_path, "sv").locale == "en"
@@ -104,7 +106,7 @@ def test_a_template_that_says_what_it_cannot_is_told_file_locale_and_entry(tmp_p
         render(tmp_path, "de")
     assert caught.value.detail.startswith("The template 'hello' cannot be rendered: hello/subject.txt, line 2: ")
     assert mistake in caught.value.detail
-    found = checks.check(tmp_path, BRAND)
+    found = checks.check(Files(tmp_path), BRAND)
     assert any(mistake.replace("de.toml", "en.toml") in each.message for each in found)
 
 
@@ -147,7 +149,7 @@ def test_a_locale_that_says_less_more_or_other_things_is_refused(tmp_path, befor
     found = mistakes(tmp_path)
     place = f"/_words/de.toml/{pointer}".rstrip("/")
     assert found[place].startswith(mistake)
-    assert [each.file for each in checks.check(tmp_path, BRAND)] == [each[1:] for each in found]
+    assert [each.file for each in checks.check(Files(tmp_path), BRAND)] == [each[1:] for each in found]
 
 
 def test_a_file_is_named_after_a_locale_and_the_base_locale_is_there(tmp_path):
@@ -161,7 +163,7 @@ def test_a_file_is_named_after_a_locale_and_the_base_locale_is_there(tmp_path):
 
 def test_a_template_may_be_left_out_in_a_locale_and_what_is_for_all_may_not(tmp_path):
     build(tmp_path, fr='[shared]\nhello = "Bonjour {name},"')
-    assert catalog.load(tmp_path).get("hello").locales == ("en", "de")
+    assert catalog.load(Files(tmp_path)).get("hello").locales == ("en", "de")
     (tmp_path / "_words" / "fr.toml").write_text(GERMAN.replace('[shared]\nhello = "Guten Tag {name},"', ""))
     assert mistakes(tmp_path) == {"/_words/fr.toml/shared": "is missing"}
 
@@ -181,21 +183,21 @@ def test_files_of_a_locales_own_come_before_the_shared_ones_and_may_say_too(tmp_
 def test_the_version_follows_a_templates_own_words_in_every_locale_and_those_for_all(tmp_path):
     build(tmp_path)
     write(tmp_path, "other")
-    versions = [catalog.load(tmp_path).get("hello").version]
+    versions = [catalog.load(Files(tmp_path)).get("hello").version]
     for locale, before, after in [("de", "Fisch", "Fische"), ("en", "Hello", "Hi"), ("de", "Guten Tag", "Hallo")]:
         path = tmp_path / "_words" / f"{locale}.toml"
         path.write_text(path.read_text().replace(before, after))
-        versions.append(catalog.load(tmp_path).get("hello").version)
+        versions.append(catalog.load(Files(tmp_path)).get("hello").version)
     assert len(set(versions)) == len(versions)
     path.write_text("# A comment.\n" + path.read_text())
     with (tmp_path / "_words" / "en.toml").open("a") as file:
         file.write('[other]\nheading = "Other"\n')
-    assert catalog.load(tmp_path).get("hello").version == versions[-1]
+    assert catalog.load(Files(tmp_path)).get("hello").version == versions[-1]
 
 
 def test_a_sentence_that_nobody_says_is_found(tmp_path):
     build(tmp_path, '{{ say("hello", name=name) }}')
-    assert [(each.file, each.message) for each in checks.check(tmp_path, BRAND)] == [
+    assert [(each.file, each.message) for each in checks.check(Files(tmp_path), BRAND)] == [
         ("_words/en.toml/hello/heading", "is said by no template"),
         ("_words/en.toml/hello/terms", "is said by no template"),
     ]
@@ -205,7 +207,7 @@ def test_words_that_cannot_be_read_name_their_file(tmp_path):
     build(tmp_path)
     (tmp_path / "_words" / "de.toml").write_bytes(b"\xff")
     with pytest.raises(SettingsError, match=r"_words/de.toml cannot be read"):
-        catalog.load(tmp_path)
+        catalog.load(Files(tmp_path))
 
 
 @pytest.mark.parametrize(
