@@ -81,12 +81,19 @@ def find_misloaded(files: Files, error: SettingsError) -> list[Finding]:
 def _check_one(bench: Workbench, template: Template, locales: Collection[str]) -> Iterator[Told]:
     spoken = [locale for locale in template.locales if not locales or locale in {BASE_LOCALE, *locales}]
     yield from _check_samples(bench.files, template)
-    yield from Trial(bench, template, spoken).run()
+    exact = list(_check_sources(bench, template, spoken))
+    # Where the sources say what is wrong, that the line cannot be rendered says less.
+    places = {told.place for told in exact if told.place.line}
+    yield from (told for told in Trial(bench, template, spoken).run() if told.place not in places)
+    yield from exact
+    yield from words_rules.find_missing_locales(template, locales or _all_locales(bench.templates))
+
+
+def _check_sources(bench: Workbench, template: Template, locales: Iterable[str]) -> Iterator[Told]:
     sandbox = Sandbox(bench.files, bench.brand.as_variables(), language=bench.templates.words.speak(BASE_LOCALE))
-    for path in dict.fromkeys(path for locale in spoken for path in template.parts(locale)):
+    for path in dict.fromkeys(path for locale in locales for path in template.parts(locale)):
         yield from sources.check_sources(sandbox, template, path)
         yield from sources.find_plain_links(bench.files, path)
-    yield from words_rules.find_missing_locales(template, locales or _all_locales(bench.templates))
 
 
 def _all_locales(templates: Catalog) -> set[str]:

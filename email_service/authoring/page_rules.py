@@ -20,9 +20,8 @@ def check_page(html: str, css: str | None) -> Iterator[Told]:
     """What is wrong with one page as the template writes it, before the styles are in its tags."""
     page = Page(html)
     if not html.lstrip().lower().startswith("<!doctype html>"):
-        yield Told(
-            Place(), "the page does not begin with <!doctype html>", "Begin with it, or extend _layout/layout.html."
-        )
+        message = "the page does not begin with <!doctype html>"
+        yield Told(Place(), message, "Begin with it, or extend _layout/layout.html.", is_error=False)
     for place, message in page.faults:
         yield Told(place, message, "Close each element inside the one that it was opened in.")
     for element in page.elements:

@@ -5,6 +5,7 @@ Knows the trees of Jinja and the schema of the variables; an expression that it 
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +20,7 @@ from email_service.rendering.files import Files
 from email_service.rendering.sandbox import METHODS, Sandbox
 
 _PLAIN_LINK = re.compile(r"\bhttp://(?!www\.w3\.org/)[^\s\"'<>{}]*", re.IGNORECASE)
+_TAKING_IN = (nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)
 _OPEN_CALLABLES = frozenset({"loop", "self", "caller"})
 
 
@@ -40,13 +42,10 @@ def check_sources(sandbox: Sandbox, template: Template, path: str) -> Iterator[T
     reading = _Reading(sandbox, template, given)
     try:
         trees = dict(_follow(reading, path))
-    except TemplateNotFound as error:
-        message = f"there is no file {error.name}"
-        yield Told(Place(path), message, "Write the path from the templates folder, such as _layout/layout.html.")
-        return
     except (TemplateError, UnicodeDecodeError):
         return  # rendering it says what is wrong
     for each, tree in trees.items():
+        yield from _check_paths(sandbox, each, tree)
         yield from _check_names(reading, each, tree)
         yield from _check_calls(sandbox, each, tree)
         yield from _check_attributes(template, sandbox, each, tree)
@@ -71,7 +70,24 @@ def _follow(reading: _Reading, path: str | None) -> Iterator[tuple[str, Any]]:
         reading.given |= {name if isinstance(name, str) else name[1] for name in node.names}
     yield path, tree
     for each in find_referenced_templates(tree):
-        yield from _follow(reading, each)
+        with suppress(TemplateNotFound):
+            yield from _follow(reading, each)
+
+
+def _check_paths(sandbox: Sandbox, path: str, tree: Any) -> Iterator[Told]:
+    for node in tree.find_all(_TAKING_IN):
+        if isinstance(node.template, nodes.Const) and isinstance(node.template.value, str):
+            wanted = node.template.value
+            if not getattr(node, "ignore_missing", False) and not _exists(sandbox, wanted):
+                advice = "Write the path from the templates folder, such as _layout/layout.html."
+                yield Told(Place(path, node.lineno), f"there is no file {wanted}", advice)
+
+
+def _exists(sandbox: Sandbox, path: str) -> bool:
+    try:
+        return sandbox.loader is not None and bool(sandbox.loader.get_source(sandbox, path))
+    except TemplateNotFound:
+        return False
 
 
 def _check_names(reading: _Reading, path: str, tree: Any) -> Iterator[Told]:

@@ -110,4 +110,6 @@ class Trial:
 def _advise(reason: str) -> str:
     if "is undefined" in reason:
         return "Ask {% if ... is defined %} before it, or let the manifest require the variable."
+    if "more than" in reason or "comes to" in reason:
+        return "Bound the variables that it writes with maxLength and maxItems in the manifest."
     return "Change it there and run this check again."

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, make_response, render_template, request
+from flask.json.provider import DefaultJSONProvider
 
 from email_service.authoring.samples import SAMPLE, find_cases
 from email_service.authoring.themes import Theme
@@ -39,6 +40,8 @@ def create_gallery(workshop: Workshop, post: Post, port: int) -> Flask:
     """The WSGI application of the gallery that listens on this port of the loopback."""
     app = Flask(__name__, template_folder=str(resource("templates") / "pages"))
     app.config["MAX_CONTENT_LENGTH"] = _MOST_BYTES
+    app.json = DefaultJSONProvider(app)
+    app.json.sort_keys = False  # samples are shown in their author's order
     gallery = _Gallery(workshop, post, port)
     app.before_request(gallery.guard)
     app.after_request(_harden)

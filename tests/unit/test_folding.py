@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jinja2 import FileSystemLoader, nodes
+from jinja2 import nodes
 from jinja2.exceptions import TemplateError
 
 from email_service.rendering.files import Files
@@ -103,8 +103,8 @@ def test_a_short_template_writes_what_the_long_one_writes_or_nothing(tmp_path, c
 
 def test_blocks_and_constants_are_gone(tmp_path):
     trees: list[nodes.Template] = []
-    sandbox = SwiftSandbox(Files(tmp_path), BRAND, trees.append)
-    sandbox.get_template(write_files(tmp_path, "html", CHILDREN[2].replace("{% set title = name %}", "")))
+    path = write_files(tmp_path, "html", CHILDREN[2].replace("{% set title = name %}", ""))
+    SwiftSandbox(Files(tmp_path), BRAND, trees.append).get_template(path)
     names = {each.name for each in trees[-1].find_all(nodes.Name)}
     assert not list(trees[-1].find_all((nodes.Block, nodes.Extends)))
     assert "brand" not in names
@@ -148,7 +148,6 @@ def test_any_inheritance_writes_what_it_would_have_written(tmp_path, eldest, mid
 
 
 def test_the_files_are_read_from_the_folder_only(tmp_path):
-    assert isinstance(Sandbox(Files(tmp_path)).loader, FileSystemLoader)
     (tmp_path / "inner").mkdir()
     (tmp_path / "secret.html").write_text("secret")
     (tmp_path / "inner" / "child.html").write_text("{% extends '../secret.html' %}")

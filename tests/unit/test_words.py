@@ -130,7 +130,6 @@ def test_the_layout_says_what_is_for_all_and_not_what_a_template_says(tmp_path):
         ('hello = "Guten Tag {name},"\n', "", "shared/hello", "is missing"),
         ("heading =", "title =", "hello/title", "is not in en.toml"),
         ("{name} & Fisch", "{nam} & Fisch", "hello/heading", "and en.toml do not both have {nam}, {name}"),
-        ("{brand} sagt", "Er sagt", "hello/terms", "and en.toml do not both have {brand}"),
         ("{name} & Fisch", "{name & Fisch", "hello/heading", "has a brace that belongs to no place such as {name}"),
         ("{name} & Fisch", "{name.x} & Fisch", "hello/heading", "has a brace that belongs to no place such as {name}"),
         ("**{when}**", "**{when}", "hello/terms", "has a ** without its other half"),
@@ -149,7 +148,16 @@ def test_a_locale_that_says_less_more_or_other_things_is_refused(tmp_path, befor
     found = mistakes(tmp_path)
     place = f"/_words/de.toml/{pointer}".rstrip("/")
     assert found[place].startswith(mistake)
-    assert [each.file for each in checks.check(Files(tmp_path), BRAND)] == [each[1:] for each in found]
+    findings = checks.check(Files(tmp_path), BRAND)
+    assert [(each.file, each.message) for each in findings] == [
+        ("_words/de.toml", f"{place.removeprefix('/_words/de.toml/')} {message}".removeprefix("/_words/de.toml "))
+        for place, message in found.items()
+    ]
+
+
+def test_a_translation_may_name_the_brand_or_not(tmp_path):
+    build(tmp_path, de=GERMAN.replace("{brand} sagt", "Er sagt"))
+    assert "Er sagt: in 1 Stunde, einmal." in render(tmp_path, "de").text
 
 
 def test_a_file_is_named_after_a_locale_and_the_base_locale_is_there(tmp_path):
@@ -197,9 +205,10 @@ def test_the_version_follows_a_templates_own_words_in_every_locale_and_those_for
 
 def test_a_sentence_that_nobody_says_is_found(tmp_path):
     build(tmp_path, '{{ say("hello", name=name) }}')
-    assert [(each.file, each.message) for each in checks.check(Files(tmp_path), BRAND)] == [
-        ("_words/en.toml/hello/heading", "is said by no template"),
-        ("_words/en.toml/hello/terms", "is said by no template"),
+    unsaid = [each for each in checks.check(Files(tmp_path), BRAND) if "said by no" in each.message]
+    assert [(each.file, each.message, each.is_error) for each in unsaid] == [
+        ("_words/en.toml", "'heading' of [hello] is said by no template", False),
+        ("_words/en.toml", "'terms' of [hello] is said by no template", False),
     ]
 
 
