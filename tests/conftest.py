@@ -42,6 +42,7 @@ OUR_SETTINGS = (
     "SMTP_",
     "SUPPRESSION_OVERRIDE_LANES",
     "SUPPORT_EMAIL",
+    "TEMPLATES_DIR",
     "TOKEN_",
     "TRUSTED_",
 )

@@ -45,7 +45,11 @@ def list_() -> None:
 @click.option(
     "--vars", "source", type=click.File(encoding="utf-8"), help="A file of JSON with variables; - reads stdin."
 )
-@click.option("--theme", type=click.Choice([*Theme]), help="The html as it looks in this theme; both if left out.")
+@click.option(
+    "--theme",
+    type=click.Choice([theme.value for theme in Theme]),
+    help="The html as it looks in this theme; both if left out.",
+)
 @click.option("--open", "is_opened", is_flag=True, help="Show the html in a browser.")
 def render(
     name: str, *, locale: str | None, pairs: tuple[str, ...], source: Any, theme: str | None, is_opened: bool

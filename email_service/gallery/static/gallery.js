@@ -205,14 +205,15 @@ async function load() {
   marks = new Map();
   if (!at("variables").value) writeSample();
   draw();
-  check(found.state);
+  await check(found.state);
 }
 
 function listen() {
   const changes = new EventSource("/changes");
   changes.addEventListener("message", (event) => {
     tellLive("on", "Live: reloads when you save");
-    if (event.data !== shelf.state) load();
+    // A gallery that was stopped answers nothing, which the other event tells.
+    if (event.data !== shelf.state) load().catch(() => undefined);
   });
   changes.addEventListener("error", () => tellLive("off", "The gallery has stopped; start it again"));
 }
