@@ -28,8 +28,6 @@ from email_service.engine import create_runner
 from email_service.kernel.errors import ServiceError
 from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
-from email_service.rendering import catalog
-from email_service.rendering.files import Files
 from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
 
@@ -44,7 +42,7 @@ LISTED = subprocess.run(
 FILES = sorted({name for name in LISTED if name and (ROOT / name).is_file()})
 PAGES = [Page(name, (ROOT / name).read_text(encoding="utf-8")) for name in FILES if name.endswith(".md")]
 BY_PATH = {page.path: page for page in PAGES}
-TEMPLATES = {template.name for template in catalog.load(Files(ROOT / "templates" / "email"))}
+TEMPLATES = {path.parent.name for path in ROOT.glob("templates/email/*/manifest.toml")}
 LOCAL = "http://127.0.0.1:8000"
 
 
