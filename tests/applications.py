@@ -35,13 +35,14 @@ from email_service.messages.models import Event, Message
 from email_service.messages.service import Intake
 from email_service.messages.submission import Submission
 from email_service.rendering import catalog
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Renderer
 from email_service.settings import Settings, resource
 from email_service.signing.service import Signer
 from email_service.web.context import Parts
 
 SECRET_KEY = "a-key-for-tests-of-more-than-32-characters"
-CATALOG = catalog.load(resource("templates") / "email")
+CATALOG = catalog.load(Files(resource("templates") / "email"))
 WELCOME: dict[str, Any] = {"template": "welcome", "to": "ada@example.com", "variables": {"name": "Ada"}}
 PASSWORD_RESET: dict[str, Any] = {
     "template": "password-reset",

@@ -9,12 +9,13 @@ from typing import Any
 
 from email_service.rendering import catalog
 from email_service.rendering.catalog import Template
+from email_service.rendering.files import Files
 from email_service.rendering.renderer import Rendered, Renderer
 from email_service.rendering.variables import Brand
 from email_service.settings import resource
 
-FOLDER = resource("templates") / "email"
-CATALOG = catalog.load(FOLDER)
+FILES = Files(resource("templates") / "email")
+CATALOG = catalog.load(FILES)
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 WIDTHS = (320, 600, 1024)
 THEMES = ("light", "dark")
@@ -67,7 +68,7 @@ LOCALES = tuple(dict.fromkeys(piece.locale for piece in PIECES))
 
 @cache
 def _renderer(brand: Brand) -> Renderer:
-    return Renderer(FOLDER, CATALOG, brand)
+    return Renderer(FILES, CATALOG, brand)
 
 
 def _widest(schema: dict[str, Any], sample: Any) -> Any:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from email_service.audit.service import OPERATOR
+from email_service.kernel.categories import EVERYTHING
 from email_service.suppressions import service as suppressions
 from email_service.tokens.models import TokenRequest
 from email_service.tokens.purposes import RULES
@@ -54,7 +55,7 @@ def test_nobody_learns_whether_an_account_exists(house, reopen, purpose):
     put_account(house, "verified@example.com", "u-3", email_verified=True)
     put_account(house, "suppressed@example.com", "u-4")
     with house.sessions.begin() as session:
-        suppressions.put(session, "suppressed@example.com", None, OPERATOR)
+        suppressions.put(session, "suppressed@example.com", EVERYTHING, None, OPERATOR)
     names = ("known", "unknown", "disabled", "verified", "suppressed")
     houses = [(house, name) for name in names]
     houses += [(reopen(MAIL_ENABLED="false"), "known"), (reopen(ACCOUNT_DIRECTORY="none"), "known")]

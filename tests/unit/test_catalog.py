@@ -177,7 +177,7 @@ def test_readers_can_unsubscribe_from_what_says_so(tmp_path):
     """T33"""
     write(tmp_path, "needed")
     write(tmp_path, "news", OPTIONAL.replace('"test"', '"news"'))
-    found = catalog.load(tmp_path)
+    found = catalog.load(Files(tmp_path))
     assert [found.optional_category(name) for name in ("needed", "news", "unknown")] == [None, "news", None]
     assert found.optional_categories() == ("news",)
     for category in ("*", "optional", "news"):
