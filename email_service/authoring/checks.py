@@ -12,10 +12,9 @@ from email_service.authoring.findings import Finding, Place, Told
 from email_service.authoring.trials import Trial, Workbench
 from email_service.kernel.errors import SettingsError
 from email_service.kernel.locales import BASE_LOCALE
-from email_service.rendering import catalog, variables
+from email_service.rendering import variables
 from email_service.rendering.catalog import LAYOUT, MANIFEST, Catalog, Template
 from email_service.rendering.files import Files
-from email_service.rendering.renderer import Renderer
 from email_service.rendering.sandbox import Sandbox
 from email_service.rendering.variables import Brand
 
@@ -39,10 +38,10 @@ _EVERYTHING = Scope()
 def check(files: Files, brand: Brand, scope: Scope = _EVERYTHING) -> list[Finding]:
     """Everything that there is to change, or an empty list. Raises TemplateUnknownError for a name of the scope."""
     try:
-        templates = catalog.load(files)
+        bench = Workbench.load(files, brand)
     except SettingsError as error:
         return find_misloaded(files, error)
-    return check_loaded(Workbench(files, templates, brand, Renderer(files, templates, brand)), scope)
+    return check_loaded(bench, scope)
 
 
 def check_loaded(bench: Workbench, scope: Scope = _EVERYTHING) -> list[Finding]:

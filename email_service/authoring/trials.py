@@ -11,7 +11,7 @@ from email_service.authoring import page_rules, samples, wording
 from email_service.authoring.findings import Place, Told
 from email_service.authoring.marking import MarkingSandbox
 from email_service.kernel.errors import RenderingError
-from email_service.rendering import variables
+from email_service.rendering import catalog, variables
 from email_service.rendering.catalog import PARTS, STYLE, Catalog, Template
 from email_service.rendering.files import Files
 from email_service.rendering.renderer import Rendered, Renderer
@@ -31,6 +31,12 @@ class Workbench:
     templates: Catalog
     brand: Brand
     renderer: Renderer
+
+    @classmethod
+    def load(cls, files: Files, brand: Brand) -> "Workbench":
+        """Raises SettingsError for templates that cannot be used."""
+        templates = catalog.load(files)
+        return cls(files, templates, brand, Renderer(files, templates, brand))
 
 
 class Trial:

@@ -8,7 +8,6 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from email_service.app import create_brand, find_templates
-from email_service.authoring.trials import Workbench
 from email_service.cli import house
 from email_service.delivery.dkim import Signer
 from email_service.delivery.transport import Transport
@@ -16,9 +15,6 @@ from email_service.engine import open_transport
 from email_service.gallery.post import Post
 from email_service.gallery.routes import create_gallery
 from email_service.gallery.workshop import Workshop
-from email_service.rendering import catalog
-from email_service.rendering.files import Files
-from email_service.rendering.renderer import Renderer
 from email_service.settings import MailMode, Settings, load, resource
 
 HOST = "127.0.0.1"
@@ -52,12 +48,8 @@ def serve(port: int) -> None:
 
 
 def _make_workshop(settings: Settings) -> Workshop:
-    def build(files: Files) -> Workbench:
-        templates, brand = catalog.load(files), create_brand(settings)
-        return Workbench(files, templates, brand, Renderer(files, templates, brand))
-
     folders = [resource("templates") / "email", *filter(None, [settings.templates_dir])]
-    return Workshop(lambda: find_templates(settings), build, folders)
+    return Workshop(lambda: find_templates(settings), create_brand(settings), folders)
 
 
 def _make_post(settings: Settings) -> Post:

@@ -9,8 +9,6 @@ from sqlalchemy.orm import Session
 from email_service.app import create_app, create_brand, find_templates
 from email_service.authoring.trials import Workbench
 from email_service.kernel import logs
-from email_service.rendering import catalog
-from email_service.rendering.renderer import Renderer
 from email_service.settings import Settings, load
 from email_service.web.context import Parts
 
@@ -29,9 +27,7 @@ def parts(app: Flask) -> Parts:
 
 def workbench(settings: Settings) -> Workbench:
     """The templates and what renders them, without the application around them. Raises SettingsError."""
-    files, brand = find_templates(settings), create_brand(settings)
-    templates = catalog.load(files)
-    return Workbench(files, templates, brand, Renderer(files, templates, brand))
+    return Workbench.load(find_templates(settings), create_brand(settings))
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from email_service.authoring.trials import Workbench
 from email_service.kernel.errors import InvalidInputError, NotFoundError, SettingsError
 from email_service.rendering.files import Files
 from email_service.rendering.renderer import Rendered
+from email_service.rendering.variables import Brand
 
 LOOK_SECONDS = 0.25
 _FRAMES_KEPT = 32  # pages that a browser may still be asking for
@@ -47,11 +48,11 @@ class View:
 
 
 class Workshop:
-    """Templates that are being written. `build` makes everything of the files, or raises SettingsError."""
+    """Templates that are being written: `find` reads the files that stand in these folders."""
 
-    def __init__(self, find: Callable[[], Files], build: Callable[[Files], Workbench], folders: Iterable[Path]) -> None:
+    def __init__(self, find: Callable[[], Files], brand: Brand, folders: Iterable[Path]) -> None:
         self._find = find
-        self._build = build
+        self._brand = brand
         self._folders = list(folders)
         self._lock = threading.Lock()
         self._shelf: Shelf | None = None
@@ -128,7 +129,7 @@ class Workshop:
             advice = "Put the folder back; the gallery looks for it."
             return Shelf(state, None, [Finding(template="", file="", message=error.detail.rstrip("."), advice=advice)])
         try:
-            return Shelf(state, self._build(files), [])
+            return Shelf(state, Workbench.load(files, self._brand), [])
         except SettingsError as error:
             return Shelf(state, None, checks.find_misloaded(files, error))
 

@@ -11,14 +11,11 @@ from flask.testing import FlaskClient
 from scripted_transport import ACCEPTED, DOWN, Scripted
 from werkzeug.test import TestResponse
 
-from email_service.authoring.trials import Workbench
 from email_service.gallery.post import Post
 from email_service.gallery.routes import create_gallery
 from email_service.gallery.workshop import Workshop
 from email_service.kernel.addresses import Mailbox
-from email_service.rendering import catalog
 from email_service.rendering.files import Files
-from email_service.rendering.renderer import Renderer
 from email_service.rendering.variables import Brand
 from email_service.settings import resource
 
@@ -50,10 +47,6 @@ class Visitor:
 
 
 def build(own: Path | None, *reports: Any) -> Visitor:
-    def read(files: Files) -> Workbench:
-        templates = catalog.load(files)
-        return Workbench(files, templates, BRAND, Renderer(files, templates, BRAND))
-
     transport, asked = Scripted(list(reports or [ACCEPTED])), []
 
     def open_transport(lane: str) -> Scripted:
@@ -68,7 +61,7 @@ def build(own: Path | None, *reports: Any) -> Visitor:
         remedy="Check the way.",
     )
     folders = [BUILTIN, *([own] if own else [])]
-    client = create_gallery(Workshop(lambda: Files(BUILTIN, own), read, folders), post, 8025).test_client()
+    client = create_gallery(Workshop(lambda: Files(BUILTIN, own), BRAND, folders), post, 8025).test_client()
     token = re.search(r'name="csrf-token" content="([^"]+)"', client.get("/", headers={"Host": HOST}).text)
     assert token
     return Visitor(client, token[1], transport, asked)
