@@ -11,10 +11,17 @@ from email_service.rendering.variables import find_faults
 
 SAMPLE, REQUIRED, LONGEST = "sample", "required", "longest"
 
+_UNSUBSCRIBE_URL = "https://mail.example.com/pages/unsubscribe?token=" + "A1b2C3d4" * 10
+
 _WORD = "Wonderful "  # wide letters; a word and a space, as text wraps
 _LINK = "https://app.example.com/" + "a-long-path/" * 15
 _UNBOUNDED_CHARACTERS = 500  # of a string whose schema sets no bound
 _UNBOUNDED_ENTRIES = 20
+
+
+def find_link(template: Template) -> str | None:
+    """The link by which a reader would unsubscribe, if one can."""
+    return _UNSUBSCRIBE_URL if template.can_unsubscribe else None
 
 
 def find_cases(template: Template) -> dict[str, dict[str, Any]]:

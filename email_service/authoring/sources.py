@@ -36,7 +36,7 @@ class _Reading:
 
 def check_sources(sandbox: Sandbox, template: Template, path: str) -> Iterator[Told]:
     """What is wrong with one part of the template and with what it takes in."""
-    given = {"unsubscribe_url", *template.variables_schema["properties"], *sandbox.globals}
+    given = {*template.variables_schema["properties"], *sandbox.globals}
     if not path.endswith(PARTS[0]):
         given.add("subject")
     reading = _Reading(sandbox, template, given)

@@ -47,6 +47,7 @@ class Trial:
         self._template = template
         self._locales = locales
         self._cases = samples.find_cases(template)
+        self._link = samples.find_link(template)
 
     def run(self) -> Iterator[Told]:
         """What is wrong with the mail that it writes."""
@@ -61,7 +62,7 @@ class Trial:
             yield from self._check_page(path, locale)
 
     def _render(self, case: dict[str, object], locale: str) -> Rendered:
-        return self._bench.renderer.render(self._template.name, case, locale)
+        return self._bench.renderer.render(self._template.name, case, locale, self._link)
 
     def _find_failures(self) -> Iterator[Told]:
         """Each failure once, whatever the variables and the languages are that it happens with."""
@@ -107,7 +108,8 @@ class Trial:
         sandbox = MarkingSandbox(bench.files, bench.brand.as_variables(), language=language)
         for values in self._cases.values():
             _, context = variables.harden(values, self._template.variables_schema)
-            context |= {"subject": variables.unlink(self._render(values, locale).subject, {})}
+            subject = variables.unlink(self._render(values, locale).subject, {})
+            context |= {"subject": subject, "unsubscribe_url": self._link}
             html = sandbox.get_template(path).render(context)
             for told in page_rules.check_page(html, bench.files.text(STYLE)):
                 yield told if told.place.path else told._replace(place=Place(path))

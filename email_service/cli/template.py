@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from email_service.authoring import comparison, drafts, releases
+from email_service.authoring import comparison, drafts, releases, samples
 from email_service.authoring.themes import Theme, show
 from email_service.cli import house
 from email_service.cli.gallery import serve
@@ -60,7 +60,7 @@ def render(
     given = (read_variables(source) if source else {}) | parse_variables(pairs)
     variables = given if pairs or source else found.sample_variables
     found.check_variables(variables)
-    rendered = bench.renderer.render(name, variables, locale)
+    rendered = bench.renderer.render(name, variables, locale, samples.find_link(found))
     html = show(rendered.html, Theme(theme)) if theme else rendered.html
     if not is_opened:
         print(json.dumps({"subject": rendered.subject, "html": html, "text": rendered.text}, indent=2))

@@ -104,7 +104,8 @@ class Workshop:
     def render(self, view: View) -> Rendered:
         """The mail of a view."""
         bench = _usable(self.shelf())
-        return bench.renderer.render(view.template, self.variables(view), view.locale)
+        link = samples.find_link(bench.templates.get(view.template))
+        return bench.renderer.render(view.template, self.variables(view), view.locale, link)
 
     def keep(self, html: str, theme: Theme) -> str:
         """Keep a page for the frame that will ask for it, in this theme; the name that it is kept under."""

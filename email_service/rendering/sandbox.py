@@ -96,6 +96,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters |= formats.filters(language.known)
         self.globals: dict[str, Any] = {"namespace": Namespace, "range": _short_range}
         self.globals |= {"brand": brand, "locale": language.locale, "direction": language.direction}
+        self.globals["unsubscribe_url"] = None  # unless the mail's reader has one
         self._language = language
         self.concat = self._concatenate  # type: ignore[method-assign]  # Jinja joins blocks and macros with it
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-SHOWN = {"name", "description", "category", "lane", "version", "locales", "variables_schema", "sample_variables"}
+SHOWN = {
+    "name",
+    "description",
+    "category",
+    "lane",
+    "version",
+    "locales",
+    "variables_schema",
+    "sample_variables",
+    "unsubscribe",
+}
 
 
 def test_the_list_shows_every_template_with_what_it_needs(api):
