@@ -23,6 +23,7 @@ class Job:
     starts_at_seconds: float = 0.0  # not before this, on clock.monotonic_seconds: its place under a rate
     ends_at_seconds: float  # when the lease ends unless it is renewed
     expires_at_seconds: float = math.inf  # not after this
+    template_version: str | None = None  # which its mail was rendered with; None: it was not
 
     @property
     def message_id(self) -> UUID:

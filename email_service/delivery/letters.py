@@ -42,7 +42,7 @@ class Packer:
     sign: Callable[[bytes, str], bytes] = sign_nothing
 
     def pack(self, job: Job) -> Parcel:
-        """The parcel of one job. The same message and template give the same bytes, so a retry is the same mail.
+        """The parcel of one job, which learns the template's version. The same message and version give the same bytes.
 
         Raises InvalidInputError or RenderingError for what cannot be made into mail.
         """
@@ -52,6 +52,7 @@ class Packer:
             variables = self.deriver.fill(variables, message.token_nonce)
         link = self._find_link(message)
         rendered = self.renderer.render(message.template, variables, message.locale, link)
+        job.template_version = rendered.version
         sender: Mailbox = message.sender or self.default_sender
         content = mime.build(_write(message, rendered, sender, self._read_attachments(message), link))
         return Parcel(

@@ -118,6 +118,8 @@ def _evidence(result: Result, reason: str) -> dict[str, Any]:
         "code": report.code,
         "enhanced_code": report.enhanced_code,
         "reply": report.reply,
+        # The message has the version that it was accepted with; templates may have changed since.
+        **({"template_version": result.job.template_version} if result.job.template_version else {}),
     }
 
 

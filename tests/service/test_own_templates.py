@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from email_service.authoring import drafts
 from email_service.kernel.errors import SettingsError
+from email_service.messages.models import Event
 from email_service.rendering.catalog import Catalog
 
 RESET = {"action_url": "https://app.example.com/reset"}
@@ -39,6 +41,21 @@ def test_mail_is_made_from_the_products_files_and_the_message_records_their_vers
     assert recorded == [known.get("password-reset").version, order.version]
     assert known.get("password-reset").version != before.get("password-reset").version
     assert known.get("welcome").version == before.get("welcome").version
+
+
+def test_what_a_mail_was_written_with_is_on_record_also_when_templates_changed_meanwhile(house, client_id, reopen, own):
+    message_id = house.accept(client_id, template="password-reset", variables=RESET)
+    service = reopen(TEMPLATES_DIR=str(own))
+    service.deliver()
+    assert "As ours says." in service.captured()[-1].text
+    accepted, written = (each.parts.get(Catalog).get("password-reset").version for each in (house, service))
+    assert accepted != written
+    assert service.message(message_id).template_version == accepted
+    facts = service.execute(select(Event.name, Event.data).where(Event.message_id == message_id).order_by(Event.id))
+    assert [(name, data["template_version"]) for name, data in facts] == [
+        ("message.accepted", accepted),
+        ("message.sent", written),
+    ]
 
 
 def test_a_file_that_changes_under_a_running_service_changes_nothing(client_id, reopen, own):
