@@ -125,8 +125,8 @@ $(RUNTIME): requirements.lock pyproject.toml | $(MADE)
 	@touch $@
 
 # The development lock holds everything that the runtime lock holds, hence both stamps.
-$(DEVELOPMENT): requirements-dev.lock pyproject.toml | $(MADE)
+$(DEVELOPMENT): requirements-dev.lock pyproject.toml clients/python/pyproject.toml | $(MADE)
 	@echo "Installing dependencies for tests and checks, about a minute..."
 	@$(PIP) install --require-hashes -r requirements-dev.lock
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable . --editable ./clients/python
 	@touch $(RUNTIME) $@
