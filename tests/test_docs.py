@@ -17,6 +17,7 @@ import documents
 import flask_migrate
 import pytest
 from documents import Page, Truth
+from error_codes import error_codes
 from werkzeug.serving import make_server
 
 from email_service.app import create_app
@@ -25,7 +26,6 @@ from email_service.cli.main import commands
 from email_service.clients import service as clients
 from email_service.delivery.explanation import Reason
 from email_service.engine import create_runner
-from email_service.kernel.errors import ServiceError
 from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
 from email_service.settings import Settings, load, mail_routes
@@ -44,13 +44,6 @@ PAGES = [Page(name, (ROOT / name).read_text(encoding="utf-8")) for name in FILES
 BY_PATH = {page.path: page for page in PAGES}
 TEMPLATES = {path.parent.name for path in ROOT.glob("templates/email/*/manifest.toml")}
 LOCAL = "http://127.0.0.1:8000"
-
-
-def error_codes(error: type[ServiceError] = ServiceError) -> dict[str, int]:
-    found = {error.code: error.status}
-    for each in error.__subclasses__():
-        found |= error_codes(each)
-    return found
 
 
 CODE_TABLE = "".join(f"| `{code}` | {status} | x |\n" for code, status in error_codes().items())

@@ -1,4 +1,4 @@
-"""A TCP proxy before a database: passes everything on, until it is told to keep back what the server answers.
+"""A TCP proxy before a server: passes everything on, until it is told to keep back what the server answers.
 
 Knows no protocol; a few octets that somebody names are the sign after which it closes.
 """
@@ -19,6 +19,7 @@ class Turnstile:
         self._is_open = threading.Event()
         self._is_open.set()
         self._sign = b""
+        self._is_lost = False
         self.held = threading.Event()
 
     def __enter__(self) -> Self:
@@ -33,10 +34,16 @@ class Turnstile:
 
     def hold(self, sign: bytes) -> None:
         self._sign = sign
+        self._is_lost = False
         self.held.clear()
         self._is_open.clear()
 
     def release(self) -> None:
+        self._is_open.set()
+
+    def drop(self) -> None:
+        """Let everybody through again, and hang up on those who wait: what they were answered is lost."""
+        self._is_lost = True
         self._is_open.set()
 
     def _listen(self) -> None:
@@ -72,6 +79,8 @@ class Turnstile:
                 if is_waiting.is_set():
                     self._is_open.wait(60)
                     is_waiting.clear()
+                    if self._is_lost:
+                        break
                 near.sendall(octets)
         _end(near, far)
 
