@@ -10,9 +10,10 @@ import pytest
 import rules
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("email_service", "examples", "tests", "bench")
+FOLDERS = ("email_service", "clients", "examples", "tests", "bench")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 SERVICE = "email_service/messages/service.py"
+CALLS = "clients/python/email_service_client/calls.py"
 DOCSTRING = '"""Knows messages."""\n'
 SEVEN = "a, b, c, d, e, f, g"
 
@@ -25,8 +26,10 @@ BROKEN = [
     (rules.parameters_are_few, SERVICE, f"def f({SEVEN}): ...", "7 parameters"),
     (rules.parameters_are_few, SERVICE, "def f(a, /, b, c, *, d, e, f, g): ...", "7 parameters"),
     (rules.parameters_are_few, SERVICE, "def f(a, b, c, d, e, *f, **g): ...", "7 parameters"),
+    (rules.parameters_are_few, CALLS, f"def f({SEVEN}): ...", "7 parameters"),
     (rules.parameters_are_few, SERVICE, f"@cached\ndef f({SEVEN}): ...", "7 parameters"),
     (rules.modules_say_what_they_know, SERVICE, "x = 1", "no docstring"),
+    (rules.modules_say_what_they_know, CALLS, "x = 1", "no docstring"),
     (rules.modules_say_what_they_know, SERVICE, '"""knows messages"""', "0 sentences"),
     (rules.modules_say_what_they_know, SERVICE, '"""One. Two. Three. Four. Five."""', "5 sentences"),
     (rules.names_are_nouns_of_ours, "email_service/web/utils.py", "", "says nothing"),
@@ -36,10 +39,12 @@ BROKEN = [
     (rules.names_are_nouns_of_ours, "email_service/email/__init__.py", "", "standard module"),
     (rules.names_are_nouns_of_ours, "tests/helpers.py", "", "says nothing"),
     (rules.everything_is_caught_only_at_the_guards, SERVICE, "try: f()\nexcept Exception: g()", "catches everything"),
+    (rules.everything_is_caught_only_at_the_guards, CALLS, "try: f()\nexcept Exception: g()", "catches everything"),
     (rules.everything_is_caught_only_at_the_guards, SERVICE, "try: f()\nexcept: g()", "catches everything"),
     (rules.everything_is_caught_only_at_the_guards, SERVICE, "try: f()\nexcept (A, BaseException): g()", "catches"),
     (rules.everything_is_caught_only_at_the_guards, SERVICE, "with suppress(Exception): f()", "suppresses"),
     (rules.chance_comes_from_secrets, SERVICE, "import random", "imports random"),
+    (rules.chance_comes_from_secrets, CALLS, "import random", "imports random"),
     (rules.chance_comes_from_secrets, SERVICE, "def f():\n from random import choice", "imports random"),
     (rules.time_comes_from_the_clock, SERVICE, "from datetime import datetime\ndatetime.now()", "reads datetime.now"),
     (
@@ -55,6 +60,7 @@ BROKEN = [
 ]
 KEPT = [
     (rules.files_are_short, SERVICE, "\n" * 300),
+    (rules.files_are_short, "clients/python/email_service_client/answers.py", "\n" * 301),
     (rules.functions_are_short, SERVICE, "def f():\n" + "    x = 1\n" * 49),
     (rules.parameters_are_few, SERVICE, "class A:\n def f(self, a, b, c, d, e, f): ..."),
     (rules.parameters_are_few, "email_service/cli/send.py", f"@click.option('--a')\ndef f({SEVEN}): ..."),
@@ -67,14 +73,16 @@ KEPT = [
     (rules.everything_is_caught_only_at_the_guards, SERVICE, "try: f()\nexcept BaseException:\n g()\n raise"),
     (rules.time_comes_from_the_clock, "email_service/kernel/clock.py", "import time\ntime.time()"),
     (rules.time_comes_from_the_clock, SERVICE, "import time\ntime.sleep(1)\nclock.now()"),
+    (rules.time_comes_from_the_clock, CALLS, "import time\ntime.monotonic()"),
     (rules.folders_are_two_deep, SERVICE, ""),
+    (rules.folders_are_two_deep, "clients/python/email_service_client/calls.py", ""),
 ]
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("lint-imports")
     # The folder goes first, before an installation of the project in this environment.
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "clients" / "python")])}
     return subprocess.run(
         [program, "--no-logo", "--no-cache"], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -126,10 +134,23 @@ def test_imports_point_one_way():
         ("suppressions/service.py", "import flask", "Flask, Celery and smorest"),
         ("kernel/clock.py", "import celery", "Flask, Celery and smorest"),
         ("rendering/variables.py", "import email_service.rendering.catalog", "Rendering"),
+        (
+            "../clients/python/email_service_client/words.py",
+            "import email_service_client.calls",
+            "The client: services",
+        ),
+        (
+            "../clients/python/email_service_client/words.py",
+            "import email_service.kernel",
+            "The client knows the service",
+        ),
+        ("../clients/python/email_service_client/calls.py", "import httpx2", "Only services and transports"),
+        ("../clients/python/email_service_client/drawer.py", "", "The client: services"),
     ],
 )
 def test_a_contract_notices_an_import_that_points_the_other_way(tmp_path, path, line, contract):
-    shutil.copytree(ROOT / "email_service", tmp_path / "email_service", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("email_service", "clients"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     broken = tmp_path / "email_service" / path
     before = broken.read_text(encoding="utf-8") if broken.exists() else DOCSTRING

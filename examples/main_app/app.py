@@ -10,7 +10,6 @@ from main_app import accounts, auth_routes, browser, database, errands, pages
 from main_app.email_service import EmailService
 from main_app.faults import FaultError
 from main_app.settings import Settings, load
-from main_app.signatures import Verifier
 
 _MAX_BODY_BYTES = 16_384
 _MEANINGS = {400: "bad_request", 404: "not_found", 405: "not_found", 413: "too_large"}
@@ -21,8 +20,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load()
     app = Flask("main_app")
     app.config.update(MAIN_APP=settings, MAX_CONTENT_LENGTH=_MAX_BODY_BYTES)
-    app.extensions["email_service"] = EmailService(settings.service_url, settings.api_key)
-    app.extensions["verifier"] = Verifier(settings.issuer)
+    app.extensions["email_service"] = EmailService(settings.service_url, settings.api_key, settings.issuer)
     browser.install(app)
     app.register_blueprint(auth_routes.blueprint)
     app.register_blueprint(pages.blueprint)

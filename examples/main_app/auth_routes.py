@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from email_service_client.words import Purpose
 from main_app import accounts, browser, sign_ins, throttle
 from main_app.faults import FaultError
 from main_app.proofs import Proof
@@ -117,7 +118,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
 
 
-def _proof(purpose: str) -> Proof:
+def _proof(purpose: Purpose) -> Proof:
     told = _read()
     handed = {name: told[name] for name in ("token", "assertion") if isinstance(told.get(name), str)}
     return Proof(purpose=purpose, **handed)

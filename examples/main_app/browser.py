@@ -1,5 +1,6 @@
 """What holds for every exchange with a browser: cookies, headers, and forms that come from this site only."""
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
@@ -43,7 +44,10 @@ def refuse_foreign() -> None:
 
 def reader() -> str:
     """The reader's network address; behind proxies, what MAIN_APP_PROXY_COUNT of them say."""
-    return request.remote_addr or "0.0.0.0"  # noqa: S104 - nobody listens; it is the bucket of those without an address
+    try:
+        return str(ip_address(request.remote_addr or ""))
+    except ValueError:
+        return "0.0.0.0"  # noqa: S104 - nobody listens; it is the bucket of those without an address
 
 
 def keep(response: Response, pair: Pair) -> Response:

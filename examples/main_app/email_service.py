@@ -1,20 +1,28 @@
-"""The email service as seen from here: one method for each call that this app makes, and what its refusals mean.
+"""The email service as seen from here: one method for each thing that this app wants of it, and what refusals mean.
 
-Knows URLs, the key and time-outs; knows no table and decides nothing about people.
+The client library makes the calls, repeats them and verifies signatures; nothing here decides about people.
 """
 
 import logging
-from typing import Any, cast
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import cast
 
-import requests
 from flask import current_app
 
+import email_service_client as client
+from email_service_client import AccessClaims, AssertionClaims, Retries
+from email_service_client.answers import Redeemed, StartedSession, Token, TokenPair
+from email_service_client.words import PublicPurpose, Purpose
 from main_app.faults import FaultError
 from main_app.users import User
 
 _log = logging.getLogger(__name__)
-_TIMEOUT_SECONDS = (3, 10)  # to connect, to answer
-_OUR_FAULT = (401, 403)  # a wrong key or a missing scope: nothing that a reader could mend
+_TIMEOUT_SECONDS = 10
+_PATIENCE = Retries(total_seconds=3)  # somebody waits for the page; what can wait is an errand
+# A wrong key, a missing scope, an answer of somebody else: nothing that a reader could mend.
+_OUR_FAULT = (client.Unauthenticated, client.ScopeMissing, client.UnexpectedAnswer)
 
 
 class AwayError(FaultError):
@@ -27,98 +35,84 @@ class AwayError(FaultError):
 class RefusedError(FaultError):
     """The service will not do this, however often it is asked; `reason` is its own code."""
 
-    def __init__(self, reason: str, retry_after: str | None = None) -> None:
-        super().__init__(reason, retry_after)
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason, None if retry_after is None else str(round(retry_after)))
         self.reason = reason
 
 
 class EmailService:
     """A client with connections that are kept; one for the whole process."""
 
-    def __init__(self, url: str, api_key: str) -> None:
-        self._url = url.rstrip("/")
-        self._api_key = api_key
-        self._http = requests.Session()
-        self._http.trust_env = False  # no proxy and no .netrc gets to see the key
+    def __init__(self, url: str, api_key: str, issuer: str) -> None:
+        self._client = client.EmailService(url, api_key, timeout=_TIMEOUT_SECONDS, retries=_PATIENCE)
+        self._issuer = issuer
 
     def put_account(self, user: User) -> None:
-        known = {"email": user.email, "name": user.name, "email_verified": bool(user.email_verified)}
-        self._call("PUT", f"/v1/accounts/{user.subject}", known)
+        with _meaning():
+            self._client.accounts.put(
+                user.subject, email=user.email, name=user.name, email_verified=bool(user.email_verified)
+            )
 
-    def mail_token(self, purpose: str, subject: str, key: str, **variables: str) -> None:
+    def mail_token(self, purpose: Purpose, subject: str, key: str, **variables: str) -> None:
         """Have a link mailed. The same `key` mails one, however often this is repeated."""
-        self._call("POST", "/v1/tokens", {"purpose": purpose, "subject": subject, "variables": variables}, key=key)
+        with _meaning():
+            self._client.tokens.issue(purpose=purpose, subject=subject, variables=variables, idempotency_key=key)
 
     def mail_password_changed(self, user: User, key: str, action_url: str) -> None:
         variables = {"name": user.name, "action_url": action_url} if user.name else {"action_url": action_url}
-        to = {"email": user.email, "name": user.name}
-        self._call("POST", "/v1/messages", {"template": "password-changed", "to": to, "variables": variables}, key=key)
+        with _meaning():
+            self._client.messages.send(
+                template="password-changed",
+                to={"email": user.email, "name": user.name},
+                variables=variables,
+                idempotency_key=key,
+            )
 
-    def verify(self, purpose: str, token: str) -> dict[str, Any]:
+    def verify(self, purpose: Purpose, token: str) -> Token:
         """Look at a token, and leave it as it is."""
-        return self._call("POST", "/v1/tokens/verify", {"purpose": purpose, "token": token})
+        with _meaning():
+            return self._client.tokens.verify(purpose, token)
 
-    def consume(self, purpose: str, token: str, key: str) -> dict[str, Any]:
-        """Redeem a token. The answer to `key` is given again for days, so a key made from the token would undo it."""
-        return self._call("POST", "/v1/tokens/consume", {"purpose": purpose, "token": token}, key=key)
+    def consume(self, purpose: Purpose, token: str) -> Redeemed:
+        """Redeem a token; of any number who bring it, one gets here."""
+        with _meaning():
+            return self._client.tokens.consume(purpose, token)
 
-    def start_session(self, user: User, ip: str, user_agent: str) -> dict[str, Any]:
+    def start_session(self, user: User, ip: str, user_agent: str) -> StartedSession:
         """The claims are in every access token of the session."""
-        known = {"subject": user.subject, "claims": {"era": user.era}, "ip": ip, "user_agent": user_agent}
-        return self._call("POST", "/v1/sessions", known)
+        with _meaning():
+            return self._client.sessions.create(
+                subject=user.subject, claims={"era": user.era}, ip=ip, user_agent=user_agent
+            )
 
     def end_sessions(self, subject: str) -> None:
-        self._call("DELETE", f"/v1/sessions?subject={subject}")
+        with _meaning():
+            self._client.sessions.sign_out(subject)
 
-    def ask_for_mail(self, purpose: str, email: str, reader: str) -> None:
+    def ask_for_mail(self, purpose: PublicPurpose, email: str, reader: str) -> None:
         """What a stranger asks for. The service looks up the address afterwards, and keeps the quotas."""
-        self._call("POST", "/public/v1/tokens", {"purpose": purpose, "email": email}, reader=reader)
+        with _meaning(is_for_reader=True):
+            self._client.public.ask(purpose, email, reader_ip=reader)
 
-    def refresh(self, refresh_token: str, reader: str) -> dict[str, Any]:
-        return self._call("POST", "/public/v1/sessions/refresh", {"refresh_token": refresh_token}, reader=reader)
+    def refresh(self, refresh_token: str, reader: str) -> TokenPair:
+        with _meaning(is_for_reader=True):
+            return self._client.public.refresh(refresh_token, reader_ip=reader)
 
     def revoke(self, refresh_token: str, reader: str) -> None:
-        self._call("POST", "/public/v1/sessions/revoke", {"refresh_token": refresh_token}, reader=reader)
+        with _meaning(is_for_reader=True):
+            self._client.public.revoke(refresh_token, reader_ip=reader)
 
-    def signing_keys(self) -> dict[str, Any]:
-        return self._call("GET", "/.well-known/jwks.json")
+    def read_access_token(self, token: str) -> AccessClaims | None:
+        """Who is signed in, without asking the service; None when the token is not to be believed, or not any more."""
+        with _meaning(), suppress(client.VerificationFailed):
+            return self._client.verify_access_token(token, issuer=self._issuer)
+        return None
 
-    def _call(
-        self, method: str, path: str, body: object = None, *, key: str | None = None, reader: str | None = None
-    ) -> dict[str, Any]:
-        headers = {"Idempotency-Key": key} if key else {}
-        if path.startswith("/v1/"):
-            headers["Authorization"] = f"Bearer {self._api_key}"
-        if reader:
-            # The service counts by network. For it this app is a proxy (TRUSTED_PROXY_COUNT) that tells who asks.
-            headers["X-Forwarded-For"] = reader
-        response = self._send(method, path, headers, body)
-        if response.ok:
-            return cast("dict[str, Any]", response.json())
-        if response.status_code in _OUR_FAULT or response.status_code >= requests.codes.server_error:
-            _log.error("email service: %s %s is %s", method, path.partition("?")[0], response.status_code)
-            raise AwayError
-        if response.status_code == requests.codes.too_many_requests and not reader:
-            raise AwayError
-        raise RefusedError(_code(response), response.headers.get("Retry-After"))
-
-    def _send(self, method: str, path: str, headers: dict[str, str], body: object) -> requests.Response:
-        """Twice, if the connection breaks: the other side may have closed it. Every call here may be repeated."""
-        for is_last in (False, True):
-            try:
-                return self._http.request(
-                    method,
-                    self._url + path,
-                    json=body,
-                    headers=headers,
-                    timeout=_TIMEOUT_SECONDS,
-                    allow_redirects=False,
-                )
-            except requests.RequestException as error:
-                if is_last or not isinstance(error, requests.ConnectionError):
-                    _log.warning("email service: no answer to %s %s", method, path.partition("?")[0])
-                    raise AwayError from error
-        raise AssertionError
+    def read_assertion(self, token: str, purpose: Purpose) -> AssertionClaims | None:
+        """Who redeemed a token of this purpose elsewhere; None when that is not to be believed."""
+        with _meaning(), suppress(client.VerificationFailed):
+            return self._client.verify_assertion(token, purpose, issuer=self._issuer)
+        return None
 
 
 def service() -> EmailService:
@@ -126,8 +120,20 @@ def service() -> EmailService:
     return cast(EmailService, current_app.extensions["email_service"])
 
 
-def _code(response: requests.Response) -> str:
+@contextmanager
+def _meaning(*, is_for_reader: bool = False) -> Iterator[None]:
+    """What went wrong, in this app's words. A used-up quota concerns the reader only where it counted the reader."""
     try:
-        return str(response.json()["code"])
-    except (ValueError, KeyError, TypeError):
-        return "unavailable"
+        yield
+    except _OUR_FAULT as error:
+        _log.error("email service: %s", error)
+        raise AwayError from error
+    except (client.ConnectionFailed, client.Unavailable) as error:
+        _log.warning("email service: %s", error)
+        raise AwayError from error
+    except client.ProblemError as error:
+        is_our_quota = isinstance(error, client.RateLimited) and not is_for_reader
+        if is_our_quota or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("email service: %s", error)
+            raise AwayError from error
+        raise RefusedError(error.code, error.retry_after) from error

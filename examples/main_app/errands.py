@@ -21,7 +21,7 @@ from main_app.faults import FaultError
 from main_app.users import User
 
 _log = logging.getLogger(__name__)
-_LEASE_SECONDS = 40  # longer than a call can take; whoever dies running an errand delays it by so much
+_LEASE_SECONDS = 40  # longer than a call can take with its retries; whoever dies running an errand delays it by so much
 _PAUSE_SECONDS = 2  # while the service is away
 _ANYBODY = ""
 _LOOK_SECONDS = 2

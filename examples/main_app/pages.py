@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 
+from email_service_client.words import Purpose
 from main_app import accounts, browser, proofs, sign_ins, throttle
 from main_app.faults import FaultError
 from main_app.proofs import Proof
@@ -137,7 +138,7 @@ def _field(name: str) -> str:
     return request.form.get(name, "")
 
 
-def _proof(purpose: str) -> Proof:
+def _proof(purpose: Purpose) -> Proof:
     return Proof(purpose=purpose, token=request.values.get("token", ""))
 
 

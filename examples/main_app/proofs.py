@@ -3,15 +3,14 @@
 Pages hand over the token, which is redeemed here. A front end that redeemed it publicly hands over the assertion.
 """
 
-import secrets
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from email_service_client import AssertionClaims
+from email_service_client.words import Purpose
 from main_app import database, users
 from main_app.email_service import service
 from main_app.faults import FaultError
-from main_app.signatures import ASSERTION, verifier
 from main_app.users import User
 
 _TOKEN_CHARACTERS = 200  # more than any token has
@@ -21,24 +20,24 @@ _TOKEN_CHARACTERS = 200  # more than any token has
 class Proof:
     """What was handed over; one of the two."""
 
-    purpose: str
+    purpose: Purpose
     token: str = ""
     assertion: str = ""
 
 
 def look(proof: Proof) -> User:
     """Whom it is about. Nothing is redeemed, so that a weak password or a mail scanner costs nobody the link."""
-    if proof.assertion:
-        return _whose(_believe(proof))
-    return _whose(service().verify(proof.purpose, _presentable(proof.token)))
+    told = _believe(proof) if proof.assertion else service().verify(proof.purpose, _presentable(proof.token))
+    return _whose(told.subject, told.email)
 
 
 def redeem(proof: Proof) -> User:
     """Whom it is about. The proof is worth nothing afterwards: of any number at once, one gets here."""
     if proof.assertion:
-        return _whose(_spend(_believe(proof)))
-    # A random key: whoever repeats this very call is answered again, and whoever else brings the token is not.
-    return _whose(service().consume(proof.purpose, _presentable(proof.token), key=secrets.token_urlsafe(16)))
+        told = _spend(_believe(proof))
+        return _whose(told.subject, told.email)
+    redeemed = service().consume(proof.purpose, _presentable(proof.token))
+    return _whose(redeemed.subject, redeemed.email)
 
 
 def _presentable(token: str) -> str:
@@ -47,29 +46,29 @@ def _presentable(token: str) -> str:
     return token
 
 
-def _believe(proof: Proof) -> dict[str, Any]:
-    claims = verifier().claims(proof.assertion, ASSERTION)
-    if claims is None or claims.get("purpose") != proof.purpose:
+def _believe(proof: Proof) -> AssertionClaims:
+    claims = service().read_assertion(proof.assertion, proof.purpose)
+    if claims is None:
         raise FaultError("token_invalid")
     return claims
 
 
-def _spend(claims: dict[str, Any]) -> dict[str, Any]:
+def _spend(claims: AssertionClaims) -> AssertionClaims:
     with database.transaction() as connection:
         connection.execute("DELETE FROM spent_assertions WHERE expires_at < ?", (time.time() - 60,))
         spent = connection.execute(
-            "INSERT INTO spent_assertions VALUES (?, ?) ON CONFLICT DO NOTHING", (claims["jti"], claims["exp"])
+            "INSERT INTO spent_assertions VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (claims.id, claims.expires_at.timestamp()),
         )
         if not spent.rowcount:
             raise FaultError("token_used")
     return claims
 
 
-def _whose(told: dict[str, Any]) -> User:
+def _whose(subject: str, email: str) -> User:
     """The user, if the mail went to the address that the user has now."""
-    claims = {"subject": told.get("sub"), **told}
     with database.transaction() as connection:
-        user = users.find(connection, claims["subject"])
-    if user is None or user.email_key != claims["email"].lower():
+        user = users.find(connection, subject)
+    if user is None or user.email_key != email.lower():
         raise FaultError("token_invalid")
     return user

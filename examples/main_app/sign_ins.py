@@ -5,12 +5,11 @@ An access token says for half an hour who somebody is, and is verified here. A r
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
+from email_service_client.answers import StartedSession, TokenPair
 from main_app import database, errands, passwords, throttle, users
 from main_app.email_service import AwayError, RefusedError, service
 from main_app.faults import FaultError
-from main_app.signatures import ACCESS_TOKEN, verifier
 from main_app.users import User
 
 _log = logging.getLogger(__name__)
@@ -65,13 +64,13 @@ def logout(refresh_token: str, access_token: str, reader: str) -> None:
 
 def read(access_token: str) -> User | None:
     """Who is signed in; None when the token is not to be believed, or its time is over."""
-    claims = verifier().claims(access_token, ACCESS_TOKEN) if access_token else None
+    claims = service().read_access_token(access_token) if access_token else None
     if claims is None:
         return None
     with database.transaction() as connection:
-        user = users.find(connection, claims["sub"])
+        user = users.find(connection, claims.subject)
     # An access token cannot be called back, but this app knows which of them are from before a reset.
-    return user if user and claims.get("era") == user.era else None
+    return user if user and claims.claims.get("era") == user.era else None
 
 
 def _sign_out_later(access_token: str) -> None:
@@ -88,5 +87,5 @@ def _sign_out_later(access_token: str) -> None:
     errands.wake()
 
 
-def _pair(told: dict[str, Any]) -> Pair:
-    return Pair(**{name: told[name] for name in ("access_token", "refresh_token", "expires_in")})
+def _pair(told: StartedSession | TokenPair) -> Pair:
+    return Pair(access_token=told.access_token, refresh_token=told.refresh_token, expires_in=told.expires_in)
