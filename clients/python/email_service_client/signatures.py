@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError
-from joserfc.jwk import ECKey
-from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
+try:
+    from joserfc import jwt
+    from joserfc.errors import ExpiredTokenError, JoseError
+    from joserfc.jwk import ECKey
+    from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
+except ImportError as error:
+    raise ImportError("To verify tokens, install email-service-client[jwt].") from error
 
 from email_service_client.calls import Line
 from email_service_client.claims import AccessClaims, AssertionClaims

@@ -1,10 +1,10 @@
 """Carry conversations over HTTP, blocking or awaited. Know httpx2 and sleeping, and nothing of the API."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar, cast
 
-import anyio
 import httpx2
 
 from email_service_client.calls import Errand, Line, Listing
@@ -47,7 +47,7 @@ class Blocking:
 
 
 class Awaiting:
-    """In the event loop of the caller, asyncio's or trio's."""
+    """In the event loop of the caller."""
 
     def __init__(self, http: httpx2.AsyncClient, line: Line) -> None:
         self._http, self._line, self._timeout = http, line, _timeout(line)
@@ -71,7 +71,7 @@ class Awaiting:
                 yield item
 
     async def _carry(self, request: Request) -> Outcome:
-        await anyio.sleep(request.after_seconds)
+        await asyncio.sleep(request.after_seconds)
         try:
             return _reply(await self._http.request(**_written(request), timeout=self._timeout, follow_redirects=False))
         except httpx2.RequestError as error:
