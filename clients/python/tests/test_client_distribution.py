@@ -38,18 +38,11 @@ def test_the_wheel_names_what_the_package_imports(wheel):
     told = Parser().parsestr(wheel.read(path).decode())
     needed = [Requirement(each) for each in told.get_all("Requires-Dist")]
     assert told["Name"] == "email-service-client"
-    imported = {
-        (name or "").partition(".")[0]
-        for source in PACKAGE.glob("*.py")
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
+    nodes = [
+        node for source in PACKAGE.glob("*.py") for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+    ]
+    imported = {node.module.partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    imported |= {alias.name.partition(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert imported - sys.stdlib_module_names - {"email_service_client"} == {each.name for each in needed}
     assert {str(each.marker) for each in needed if each.name != "httpx2"} == {'extra == "jwt"'}
 

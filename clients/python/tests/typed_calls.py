@@ -1,7 +1,7 @@
 """What type checkers say of the calls: `make lint` checks this file, and nothing runs it."""
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Iterator
+from typing import assert_type
 
 from email_service_client import AccessClaims, AssertionClaims, AsyncEmailService, EmailService
 from email_service_client.answers import Message, TokenIssued
@@ -25,5 +25,5 @@ def blocking(service: EmailService) -> None:
 async def awaiting(service: AsyncEmailService) -> None:
     assert_type(await service.tokens.issue(purpose="magic_link", subject="u"), TokenIssued)
     assert_type(service.messages.list(), AsyncIterator[Message])
-    assert_type(service.verify_access_token("x"), Coroutine[Any, Any, AccessClaims])
+    assert_type(await service.verify_access_token("x"), AccessClaims)
     service.messages.get("x")  # type: ignore[unused-coroutine]
