@@ -4,12 +4,12 @@ Knows HTTP; opens no connection and never sleeps.
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from importlib.metadata import version
-from itertools import count
 from types import GenericAlias, NoneType
 from typing import Generic, Protocol, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -42,13 +42,21 @@ class Line:
     def __post_init__(self) -> None:
         for url in (self.url, self.public_url):
             parts = urlsplit(url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
+            has_more = parts.username or parts.query or parts.fragment
+            if parts.scheme not in {"http", "https"} or not parts.hostname or has_more:
                 raise ValueError("The address of the service is http://host or https://host, with a path at most.")
+        # What no header may hold would be shown in the refusal of the HTTP library.
+        if self.api_key is not None and not re.fullmatch(r"[!-~]+", self.api_key):
+            raise ValueError("The API key has a character that no key has, such as the end of a line.")
 
 
-def new_key() -> str:
-    """An Idempotency-Key for one call and its retries."""
-    return secrets.token_urlsafe(24)
+def key_or_new(given: str | None) -> str:
+    """The Idempotency-Key of one call and its retries."""
+    if given is None:
+        return secrets.token_urlsafe(24)
+    if not re.fullmatch(r"[ -~]{1,255}", given):
+        raise ValueError("An idempotency key has 1 to 255 printable ASCII characters.")
+    return given
 
 
 class Errand(Protocol[T_co]):
@@ -83,8 +91,10 @@ class Call(Generic[T]):
     def talk(self, line: Line) -> Conversation[Reply]:
         """Ask, and again as long as that may help; the reply of a success."""
         request, began_at = self._write(line), line.now()
-        for tries in count(1):
+        tries = 0
+        while True:
             outcome = yield request
+            tries += 1
             if isinstance(outcome, Reply) and outcome.is_success:
                 return outcome
             error = failure(str(self), outcome)
@@ -94,7 +104,6 @@ class Call(Generic[T]):
             if spent > line.retries.total_seconds or not may_help(error, is_repeatable=is_repeatable):
                 raise error
             request = replace(request, after_seconds=pause)
-        raise AssertionError
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

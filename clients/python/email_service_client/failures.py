@@ -10,7 +10,7 @@ from email_service_client.exchange import Lost, Outcome, Reply
 from email_service_client.problems import CODES, ConnectionFailed, EmailServiceError, ProblemError, UnexpectedAnswer
 
 # What proxies before the service say in words of their own.
-_OF_PROXIES = {
+_OF_PROXIES: dict[int, str] = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limited",
     HTTPStatus.BAD_GATEWAY: "unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
@@ -32,7 +32,7 @@ def _problem(reply: Reply) -> Problem | None:
     try:
         return decode(Problem, _document(reply))
     except (ValueError, RecursionError):
-        code = _OF_PROXIES.get(HTTPStatus(reply.status)) if reply.status in _OF_PROXIES else None
+        code = _OF_PROXIES.get(reply.status)
     if code is None:
         return None
     status = HTTPStatus(reply.status)

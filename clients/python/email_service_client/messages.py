@@ -6,7 +6,7 @@ from uuid import UUID
 
 from email_service_client.answers import Batch, Event, Explanation, Message, MessageDetail
 from email_service_client.bodies import MessageFilters, MessageIn, RescheduleIn
-from email_service_client.calls import Call, Listing, new_key
+from email_service_client.calls import Call, Listing, key_or_new
 from email_service_client.rooms import Room, TransportT, asks, lists
 
 _ONE = "/v1/messages/{message_id}"
@@ -20,7 +20,7 @@ class Messages(Room[TransportT]):
 
         An `idempotency_key` of your own, such as `order-42-confirmed`, also covers the time after a crash of yours.
         """
-        return Call("POST", "/v1/messages", Message, body=_written(message), key=idempotency_key or new_key())
+        return Call("POST", "/v1/messages", Message, body=_written(message), key=key_or_new(idempotency_key))
 
     @asks
     def send_batch(
@@ -28,7 +28,7 @@ class Messages(Room[TransportT]):
     ) -> Call[Batch]:
         """Have up to 500 messages accepted, each judged by itself, or with `atomic` all of them or none."""
         body = {"messages": [_written(message) for message in messages], "atomic": atomic}
-        return Call("POST", "/v1/messages/batch", Batch, body=body, key=idempotency_key or new_key())
+        return Call("POST", "/v1/messages/batch", Batch, body=body, key=key_or_new(idempotency_key))
 
     @lists
     def list(self, *, page_size: int = 50, **filters: Unpack[MessageFilters]) -> Listing[Message]:

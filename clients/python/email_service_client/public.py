@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from types import NoneType
 
 from email_service_client.answers import Assertion, Promise, TokenPair, ValidToken
-from email_service_client.calls import Call, new_key
+from email_service_client.calls import Call, key_or_new
 from email_service_client.rooms import Room, TransportT, asks
 from email_service_client.tokens import redemption
 from email_service_client.words import PublicPurpose, Purpose
@@ -53,7 +53,7 @@ class Public(Room[TransportT]):
         A lost answer is had again for a token. For a code it is not, so that this is then not repeated.
         """
         body, path, ip = redemption(purpose, token, email, code), "/public/v1/tokens/consume", _address(reader_ip)
-        key, kept_seconds = idempotency_key or new_key(), _KEPT_SECONDS if token else 0.0
+        key, kept_seconds = key_or_new(idempotency_key), _KEPT_SECONDS if token else 0.0
         return Call("POST", path, Assertion, body=body, reader_ip=ip, key=key, repeatable_seconds=kept_seconds)
 
     @asks

@@ -24,7 +24,7 @@ ISSUER = "email-service"  # TOKEN_ISSUER of the service, unless it is set
 RETRIES = Retries()
 
 
-class House(Room[TransportT]):
+class Rooms(Room[TransportT]):
     """All rooms, and what is verified without asking the service each time."""
 
     def __init__(self, transport: TransportT) -> None:
@@ -64,7 +64,7 @@ class House(Room[TransportT]):
         return signatures.assertion(token, self._keys, issuer, audience or issuer, purpose)
 
 
-class EmailService(House[Blocking]):
+class EmailService(Rooms[Blocking]):
     """Calls the service and waits for each answer. One is enough for a process, and its threads may share it.
 
     `timeout` is in seconds, for each try; `retries` says how long tries go on. `public_url` is for a service that is
@@ -99,7 +99,7 @@ class EmailService(House[Blocking]):
         self.close()
 
 
-class AsyncEmailService(House[Awaiting]):
+class AsyncEmailService(Rooms[Awaiting]):
     """As EmailService, with answers to be awaited; for one event loop."""
 
     def __init__(

@@ -4,7 +4,7 @@ from typing import Unpack
 
 from email_service_client.answers import Redeemed, Revoked, Token, TokenIssued
 from email_service_client.bodies import TokenIn
-from email_service_client.calls import Call, new_key
+from email_service_client.calls import Call, key_or_new
 from email_service_client.rooms import Room, TransportT, asks
 from email_service_client.words import Purpose
 
@@ -15,7 +15,7 @@ class Tokens(Room[TransportT]):
     @asks
     def issue(self, *, idempotency_key: str | None = None, **token: Unpack[TokenIn]) -> Call[TokenIssued]:
         """Issue a token and mail it, or with `deliver=False` have it handed over. It replaces an earlier one."""
-        return Call("POST", "/v1/tokens", TokenIssued, body=token, key=idempotency_key or new_key())
+        return Call("POST", "/v1/tokens", TokenIssued, body=token, key=key_or_new(idempotency_key))
 
     @asks
     def verify(self, purpose: Purpose, token: str) -> Call[Token]:
@@ -38,7 +38,7 @@ class Tokens(Room[TransportT]):
         The answer to an `idempotency_key` is given again for 72 hours: one made from the token would let it work again.
         """
         body = redemption(purpose, token, email, code)
-        return Call("POST", "/v1/tokens/consume", Redeemed, body=body, key=idempotency_key or new_key())
+        return Call("POST", "/v1/tokens/consume", Redeemed, body=body, key=key_or_new(idempotency_key))
 
     @asks
     def revoke(self, subject: str, purpose: Purpose | None = None) -> Call[Revoked]:

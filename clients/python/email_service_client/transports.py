@@ -92,5 +92,5 @@ def _reply(response: httpx2.Response) -> Reply:
 
 def _lost(error: httpx2.RequestError) -> Lost:
     """In words only: the error itself refers to the request, with the key and all that was sent."""
-    reason = f"no answer: {type(error).__name__} {error}".rstrip()
+    reason = f"no answer: {type(error).__name__}{f' ({error})' if str(error) else ''}"
     return Lost(reason=reason, may_have_arrived=not isinstance(error, _BEFORE_SENDING))

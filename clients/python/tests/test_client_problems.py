@@ -155,12 +155,39 @@ def test_what_a_proxy_says_in_its_own_words(face, status, kind):
 
 
 @pytest.mark.parametrize(
-    "url", ["mail.acme.example", "ftp://a.example", "https://ada:secret@a.example", "https://a.example?x=1"]
+    "url",
+    [
+        "mail.acme.example",
+        "ftp://a.example",
+        "https://ada:secret@a.example",
+        "https://a.example?x=1",
+        "https://a.example#x",
+    ],
 )
 def test_an_address_that_is_none_is_refused_at_once(url):
     with pytest.raises(ValueError, match="address of the service") as refused:
         EmailService(url, "esk_secret")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["esk_secret\n", "esk secret", "", "esk_s\u00e9cret"])
+def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(key):
+    """T27: a file with the key in it ends in a line feed."""
+    with pytest.raises(ValueError, match="API key") as refused:
+        EmailService("https://mail.acme.example", key)
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["", "order\n42", "x" * 256, "\u00e9"])
+def test_an_idempotency_key_that_is_none_is_refused(face, key):
+    with pytest.raises(ValueError, match="1 to 255"):
+        face.ask(lambda service: service.messages.send(**WELCOME, to="a@b.example", idempotency_key=key))
+
+
+def test_no_proxy_of_the_environment_gets_to_see_the_key(face, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert face.ask(lambda service: service.templates.get("welcome")).name == "welcome"
 
 
 @pytest.mark.parametrize("step", ["", ".", ".."])

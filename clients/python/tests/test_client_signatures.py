@@ -25,7 +25,7 @@ from email_service.signing.models import SigningKey
 from email_service.signing.service import Signer
 from email_service_client import EmailService, Retries
 from email_service_client.calls import Line
-from email_service_client.services import House as Rooms
+from email_service_client.services import Rooms
 from email_service_client.transports import Blocking
 from tests.applications import House, migrate, opened
 
