@@ -26,9 +26,9 @@ WORDS = {
 BODIES = ("AttachmentIn", "MessageIn", "RescheduleIn", "AccountIn", "TokenIn", "SessionIn")
 FILTERS = {"/v1/messages": "MessageFilters", "/v1/suppressions": "SuppressionFilters", "/v1/audit": "AuditFilters"}
 PAGING = {"limit", "cursor"}
-# A page is read by `pages`, a promise and nothing tell their reader nothing, and TooManyWishesOut is a problem.
+# The first has no members, and the second is read as the problem that it is.
 LEFT_OUT = {"NothingOut", "TooManyWishesOut"}
-NAMES = {"EndedOut": "Ended", "StartedOut": "StartedSession", "PairOut": "TokenPair", "ValidOut": "ValidToken"}
+NAMES = {"StartedOut": "StartedSession", "PairOut": "TokenPair", "ValidOut": "ValidToken"}
 # Members that an answer may lack; the description does not say so of answers.
 ABSENT = {
     "BatchItemOut": {"message", "problem"},
