@@ -119,6 +119,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
+    category: str  # Of which mail; * is all.
     created_at: datetime
     message_id: str | None  # The message whose bounce caused it.
     reason: SuppressionReason
@@ -248,6 +249,7 @@ class StartedSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppression:
+    category: str  # Of which mail; * is all.
     created_at: datetime
     email: str
     message_id: str | None  # The message whose bounce caused it.
@@ -262,6 +264,7 @@ class Template:
     locales: list[str]
     name: str
     sample_variables: dict[str, Any]
+    unsubscribe: bool  # Whether readers can unsubscribe from the category.
     variables_schema: dict[str, Any]  # JSON Schema 2020-12.
     version: str  # A hash of everything that the mail is made from.
 

@@ -83,8 +83,10 @@ class MessageFilters(TypedDict):
 
 
 class SuppressionFilters(TypedDict):
+    category: NotRequired[str]
     created_after: NotRequired[datetime]
     created_before: NotRequired[datetime]
+    email: NotRequired[str]
     reason: NotRequired[SuppressionReason]
 
 

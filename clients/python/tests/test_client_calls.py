@@ -116,6 +116,16 @@ def test_a_suppression_comes_and_goes(face):
         face.ask(lambda service: service.suppressions.get(email))
 
 
+def test_a_suppression_may_be_of_one_category(face):
+    email = f"{secrets.token_hex(4)}@example.com"
+    made = face.ask(lambda service: service.suppressions.put(email, category="optional"))
+    assert face.ask(lambda service: service.suppressions.get(email, category="optional")) == made
+    assert face.ask(lambda service: service.suppressions.list(email=email)) == [made]
+    with pytest.raises(NotFound):
+        face.ask(lambda service: service.suppressions.delete(email))
+    assert face.ask(lambda service: service.suppressions.delete(email, category="optional")) is None
+
+
 def test_an_account_comes_and_goes(face, ada):
     account = face.ask(lambda service: service.accounts.get(ada))
     assert (account.subject, account.name, account.disabled) == (ada, "Ada", False)

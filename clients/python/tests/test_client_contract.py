@@ -66,9 +66,14 @@ CALLS = [
     ("GET /v1/templates", "templates.list", [], {}),
     ("GET /v1/templates/{name}", "templates.get", ["welcome"], {}),
     ("POST /v1/templates/{name}/render", "templates.render", ["welcome"], {"variables": {}, "locale": "de"}),
-    ("GET /v1/suppressions", "suppressions.list", [], {"reason": "manual", **CREATED}),
+    (
+        "GET /v1/suppressions",
+        "suppressions.list",
+        [],
+        {"reason": "manual", "category": "news", "email": "a@b.example", **CREATED},
+    ),
     ("GET /v1/suppressions/{email}", "suppressions.get", ["a/b@c.example"], {}),
-    ("PUT /v1/suppressions/{email}", "suppressions.put", ["a@b.example"], {"reason": "manual"}),
+    ("PUT /v1/suppressions/{email}", "suppressions.put", ["a@b.example"], {"reason": "manual", "category": "*"}),
     ("DELETE /v1/suppressions/{email}", "suppressions.delete", ["a@b.example"], {}),
     ("GET /v1/accounts/{subject}", "accounts.get", ["u"], {}),
     (
