@@ -186,6 +186,7 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     table = engine.make_route_table(settings)
     probes = health.Probes(
         oldest_due_seconds=_find_oldest_due,
+        due_counts=_count_due,
         routes=[route.name for route in table.routes],
         outages=_tell_outages,
         broker_answers=partial(health.answers, broker) if broker else None,
@@ -194,7 +195,8 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     parts.add(settings, known, Renderer(files, known, create_brand(settings)), intake, ways, probes)
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
     parts.add(signer, *_build_public_parts(settings, intake, signer))
-    parts.add(Blinder(settings.secret_key), _make_links(settings))
+    parts.figures.expect(engine.foresee(known, table))
+    parts.add(Blinder(settings.secret_key), _make_links(settings), metrics.gather(parts.figures, glances, probes))
     parts.add(Pages(resource("templates") / "pages", settings.brand_name, settings.support_email))
     return parts
 
@@ -292,6 +294,10 @@ def _add_security_headers(response: Response) -> Response:
 
 def _find_oldest_due(session: Session) -> dict[str, float | None]:
     return {lane: outbox.oldest_due_seconds(session, lane) for lane in LANES}
+
+
+def _count_due(session: Session) -> dict[str, int]:
+    return {lane: outbox.count_due(session, lane) for lane in LANES}
 
 
 def _tell_outages(session: Session) -> dict[str, str]:

@@ -3,7 +3,7 @@
 Knows every concrete class of delivery, so that no room of it has to; web parts are put together in `app`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -26,17 +26,22 @@ from email_service.delivery.worker import Worker
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.lanes import LANES
+from email_service.kernel.tallies import Handover, MessageEvent, SmtpReply, Tally, TokenIssue, TokenRedemption
 from email_service.messages.service import Intake
+from email_service.messages.state import Status
+from email_service.rendering.catalog import Catalog
 from email_service.rendering.renderer import Renderer
 from email_service.retention.policy import Policy
 from email_service.retention.purge import Purge
 from email_service.settings import MailMode, MailRoute, Settings
 from email_service.suppressions.links import Links
 from email_service.tokens import requests
+from email_service.tokens.purposes import Purpose
 from email_service.tokens.requests import Requests
 from email_service.tokens.service import Office
 from email_service.web import context
 
+_OUTCOMES = (Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.FAILED)
 LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
 
 
@@ -72,6 +77,7 @@ def create_dispatcher(
         lanes=() if settings.mail_mode is MailMode.OFF else lanes,
         lease_seconds=settings.delivery_lease_seconds,
         prepare=packer.renderer.prepare,
+        count=parts.figures.count,
         pulse=pulse,
     )
     make_transport = make_transport or partial(_make_transport, settings, parts)
@@ -135,7 +141,7 @@ def open_transport(app: Flask, lane: str) -> Transport:
 def create_feeds(app: Flask) -> Mapping[str, Callable[[], int]]:
     """What has to be done before a lane is drained, by lane: public requests become token mail."""
     parts = context.parts_of(app)
-    return {requests.LANE: Requests(parts.sessions, parts.glances, parts.get(Office)).drain}
+    return {requests.LANE: Requests(parts.sessions, parts.glances, parts.get(Office), parts.figures.count).drain}
 
 
 def create_tidy(app: Flask) -> Callable[[], int]:
@@ -151,6 +157,21 @@ def create_policy(settings: Settings) -> Policy:
         content_retention_days=settings.content_retention_days,
         audit_retention_days=settings.audit_retention_days,
     )
+
+
+def foresee(catalog: Catalog, table: RouteTable) -> Iterator[Tally]:
+    """What is going to be counted, so that it is told before the first of it has happened."""
+    for template in catalog:
+        of_template = partial(MessageEvent, lane=template.lane, template=template.name)
+        yield from (of_template(event) for event in ("accepted", Status.SUPPRESSED, Status.EXPIRED))
+        for route in table.routes:
+            if not route.lanes or template.lane in route.lanes:
+                yield from (of_template(event, route=route.name) for event in _OUTCOMES)
+    yield from (Handover(lane, 0.0) for lane in LANES)
+    for route in table.routes:
+        yield from (SmtpReply(route.name, reply, 0.0) for reply in ("2xx", "4xx", "5xx", "none"))
+    for purpose in Purpose:
+        yield from (TokenIssue(purpose, "issued"), TokenRedemption(purpose, "redeemed"))
 
 
 def make_route_table(settings: Settings, connections: int | None = None) -> RouteTable:

@@ -6,6 +6,7 @@ Knows no pytest; the `conftest.py` files beside the tests turn this into fixture
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -117,7 +118,8 @@ class House:
 
     def conclude(self, lease: outbox.Lease, report: Report) -> None:
         """Write down what an attempt under this lease came to."""
-        job = Job(lease=lease, message=None, lane="transactional", route="scripted", ends_at_seconds=0.0)
+        message = SimpleNamespace(template="welcome", lane="transactional", round_began_at=clock.now())
+        job = Job(lease=lease, message=message, lane=message.lane, route="scripted", ends_at_seconds=0.0)
         result = Result(job=job, report=report, started_at=clock.now(), finished_at=clock.now())
         settings = self.parts.get(Settings)
         with self.sessions.begin() as session:

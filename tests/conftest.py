@@ -33,6 +33,7 @@ OUR_SETTINGS = (
     "LINK_PATH_",
     "MAIL_",
     "MAX_BODY_BYTES",
+    "METRICS_",
     "PUBLIC_",
     "REDIS_URL",
     "RETENTION_DAYS",

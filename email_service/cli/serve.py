@@ -17,13 +17,14 @@ from celery.beat import Scheduler, Service
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging
 from flask import Flask
+from prometheus_client import CollectorRegistry, start_http_server
 
 from email_service.app import configure_logs, create_app
 from email_service.audit import service as audit
 from email_service.audit.service import OPERATOR
 from email_service.celery_app import create_celery
 from email_service.cli import health, house
-from email_service.cli.server import Server
+from email_service.cli.server import Server, place_of
 from email_service.clients import service as clients
 from email_service.delivery import tasks
 from email_service.delivery.runner import STOP_SECONDS, Runner
@@ -51,8 +52,10 @@ def run(host: str, port: int, workers: int, threads: int) -> None:
     """Migrate, then serve HTTP; without CELERY_BROKER_URL, deliver in the same process too."""
     host = host.removeprefix("[").removesuffix("]")
     _refuse_taken(host, port)
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = place_of(host, port)
     settings = _at(host, place, load())
+    if settings.metrics_bind:
+        _refuse_taken(*settings.metrics_bind, "METRICS_BIND")
     app = house.build(settings)
     _upgrade(app)
     api_key = _development_key(app, settings)
@@ -91,6 +94,9 @@ def worker(lanes: str, concurrency: int | None) -> None:
         os.nice(BACKGROUND_NICENESS)
     heartbeat = Heartbeat(health.WORKER)
     runner = Runner(create_dispatcher(app, served, concurrency, pulse=heartbeat.beat), served, create_feeds(app))
+    if settings.metrics_bind:
+        _refuse_taken(*settings.metrics_bind, "METRICS_BIND")
+        start_http_server(settings.metrics_bind[1], settings.metrics_bind[0], house.parts(app).get(CollectorRegistry))
     tasks.register(celery, wake=runner.wake, tidy=create_tidy(app), ask_to_stop=runner.ask_to_stop)
     # Celery warns about root because of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -159,13 +165,14 @@ def _at(host: str, place: str, settings: Settings) -> Settings:
     return settings if is_told or not is_here else replace(settings, public_url=f"http://{place}")
 
 
-def _refuse_taken(host: str, port: int) -> None:
+def _refuse_taken(host: str, port: int, setting: str = "") -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            hint = f"another process has it, or choose another with --port (make run PORT={port + 1})"
+            way = setting or f"--port (make run PORT={port + 1})"
+            hint = f"another process has it, or choose another with {way}"
             raise click.ClickException(f"Cannot listen on {host}:{port} ({error.strerror}): {hint}.") from None
 
 

@@ -1,6 +1,7 @@
 """gunicorn as a library: the web processes, each with delivery inside it unless Celery does that."""
 
 import resource
+import shutil
 from typing import Any
 
 from flask import Flask
@@ -12,8 +13,9 @@ from email_service.celery_app import create_celery, wake_by
 from email_service.cli import house
 from email_service.cli.patient_worker import PatientWorker
 from email_service.engine import create_runner
-from email_service.kernel import heap
+from email_service.kernel import figures, heap
 from email_service.settings import Settings
+from email_service.web import metrics
 
 # Longer than an ordinary attempt takes; whatever is cut off is sent again when its lease ends.
 GRACEFUL_SECONDS = 60
@@ -42,8 +44,9 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def __init__(self, settings: Settings, *, bind: str, workers: int, threads: int) -> None:
         self._settings = settings
+        self._folder = figures.make_folder()
         self._options = {
-            "bind": bind,
+            "bind": [bind, *([place_of(*settings.metrics_bind)] if settings.metrics_bind else [])],
             "workers": workers,
             "threads": threads,
             "worker_connections": _make_room(threads, settings.delivery_threads),
@@ -56,6 +59,7 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "worker_tmp_dir": None,
             "post_worker_init": self._start_delivery,
             "worker_exit": self._stop_delivery,
+            "on_exit": lambda _arbiter: shutil.rmtree(self._folder, ignore_errors=True),
         }
         super().__init__()
 
@@ -67,7 +71,10 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def load(self) -> Flask:
         """The application, built in the process that serves it: no connection crosses a fork."""
         configure_logs(self._settings)
+        figures.share(self._folder)
         app = create_app(self._settings)
+        if self._settings.metrics_bind:
+            metrics.answer_apart(app, self._settings.metrics_bind[1])
         heap.settle()
         return app
 
@@ -84,6 +91,11 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         runner = getattr(worker, "delivery", None)
         if runner is not None:
             runner.stop(_RUNNER_STOP_SECONDS)
+
+
+def place_of(host: str, port: int) -> str:
+    """Address and port as gunicorn and a URL have them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _make_room(web_threads: int, delivery_threads: int) -> int:

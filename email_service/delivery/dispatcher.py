@@ -21,7 +21,8 @@ from email_service.delivery.round import Round
 from email_service.delivery.settlement import Rules
 from email_service.delivery.settler import Settler
 from email_service.delivery.worker import Worker
-from email_service.kernel import clock
+from email_service.kernel import clock, tallies
+from email_service.kernel.tallies import Count
 
 BATCH = 100  # messages of one claim, at most
 KEEP_SECONDS = 1.0
@@ -41,6 +42,7 @@ class Outfit:
     lanes: Sequence[str]  # that this process serves, the first ones first
     lease_seconds: float
     prepare: Callable[[], None]  # what is better done before the first message than with it
+    count: Count
     pulse: Callable[[], None]  # called about every second, as long as leases are being kept
 
 
@@ -54,7 +56,7 @@ class Dispatcher:
         self._counts: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._settler = Settler(outfit.sessions, outfit.rules, self._forget)
+        self._settler = Settler(outfit.sessions, outfit.rules, self._forget, outfit.count)
         self._rounds = {lane: Round(outfit.glances, lane) for lane in outfit.lanes}
         self._drainers = {lane: threading.Lock() for lane in outfit.lanes}
         self._asked = {lane: threading.Event() for lane in outfit.lanes}
@@ -149,7 +151,7 @@ class Dispatcher:
         if not clients:
             return 0
         outfit, share = self._outfit, -(-limit // len(clients))
-        with outfit.sessions.begin() as session:
+        with tallies.counted(outfit.sessions, outfit.count) as session:
             of_client = {
                 client_id: outbox.claim(session, lane, client_id, share, outfit.lease_seconds) for client_id in clients
             }

@@ -39,6 +39,7 @@ class Result:
     report: Report
     started_at: datetime
     finished_at: datetime
+    smtp_seconds: float = 0.0  # of it, for the transport alone
     pause_seconds: float = 0.0  # after a fault of the transport; 0: another route or connection may take it at once
 
     @property

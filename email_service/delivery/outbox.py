@@ -10,13 +10,15 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, bindparam, case, func, select, update
+from sqlalchemy import Float, Integer, bindparam, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
 from email_service.kernel.orm import database_now, new_id, one_of, table_of
 from email_service.messages.models import Message, MessageContent
 from email_service.messages.state import Status
+
+COUNT_BOUND = 100_000  # an index's entries are counted one by one
 
 
 class Hold(StrEnum):
@@ -84,6 +86,11 @@ def oldest_due_seconds(session: Session, lane: str) -> float | None:
     return (now - due_at).total_seconds() if due_at else None
 
 
+def count_due(session: Session, lane: str) -> int:
+    """How many messages of the lane wait for a worker; of one client at most COUNT_BOUND are counted."""
+    return int(session.scalar(_COUNT_DUE, {"in_lane": lane, "bound": COUNT_BOUND}) or 0)
+
+
 def _identify(leases: Collection[Lease]) -> dict[str, Any]:
     # A pair of a message and a lease that do not belong together exists only if one process lost a message and claimed
     # it again, both within one batch; then the later lease is the true one, and it is still ours.
@@ -136,6 +143,18 @@ def _make_oldest_due() -> Any:
     return select(func.min(earliest.c.due_at), database_now())
 
 
+def _make_count_due() -> Any:
+    pending = _pending_clients()
+    of_client = (
+        select(literal(1))
+        .where(_table.client_id == pending.c.client_id, *_IS_DUE)
+        .limit(bindparam("bound", type_=Integer()))
+    )
+    count = select(func.count()).select_from(of_client.correlate(pending).subquery()).scalar_subquery()
+    counts = select(count.label("count")).where(pending.c.client_id.is_not(None)).subquery()
+    return select(func.sum(counts.c.count))
+
+
 def _make_claim() -> Any:
     due = (
         select(_table.id)
@@ -163,12 +182,13 @@ def _make_claim() -> Any:
 
 _DUE_CLIENTS = _make_due_clients()
 _OLDEST_DUE = _make_oldest_due()
+_COUNT_DUE = _make_count_due()
 _CLAIM = _make_claim()
 _READ = (
     select(
         *_table["id", "client_id", "lane", "template", "locale", "recipient_email", "recipient_name", "cc", "bcc"],
         *_table["reply_to", "sender", "headers", "message_id_header", "created_at", "is_sensitive", "is_forced"],
-        *_table["uncertain_count", "lost_lease_count"],
+        *_table["uncertain_count", "lost_lease_count", "round_began_at"],
         *table_of(MessageContent).c["variables", "token_nonce"],
         table_of(MessageContent).c.attachments.is_not(None).label("has_attachments"),
         _table.expires_at,

@@ -5,7 +5,7 @@ Knows no transport; what follows from an outcome is decided by `retry`.
 
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from email_service.delivery import opening, outbox, retry
 from email_service.delivery.job import Result
-from email_service.delivery.transport import Outcome
-from email_service.kernel import clock
+from email_service.delivery.transport import Outcome, Phase
+from email_service.kernel import clock, tallies
 from email_service.kernel.orm import database_now, new_id, table_of
 from email_service.kernel.rows import insert_many
+from email_service.kernel.tallies import Handover, MessageEvent, SmtpReply, Tally
 from email_service.messages import state
 from email_service.messages.models import DeliveryAttempt, Message
 from email_service.messages.state import Status
@@ -29,6 +30,7 @@ from email_service.suppressions.models import Reason
 
 _randomness = secrets.SystemRandom()
 _ATTEMPTS = table_of(DeliveryAttempt)
+_REPLY_CODES = range(200, 600)  # RFC 5321 4.2.1; a hostile server may say any number
 _ACCEPTED = (Status.SENT, "accepted_by_server")
 _LOST = ("taken_over", "lease_lost")  # another worker holds the message now
 
@@ -56,6 +58,8 @@ def settle(session: Session, rules: Rules, results: Sequence[Result]) -> list[Se
     insert_many(
         session.connection(), {_ATTEMPTS: attempts, state.EVENTS: state.events(f"message.{Status.SENT}", facts)}
     )
+    tallies.note(session, *(tally for result in results for tally in _tell_attempt(result)))
+    tallies.note(session, *(tally for result in moved.values() for tally in _tell_handover(result)))
     settled: list[Settled] = []
     for result in results:
         if result.report.outcome is Outcome.ACCEPTED:
@@ -83,7 +87,7 @@ def _settle_one(session: Session, rules: Rules, result: Result) -> tuple[str, st
         return _LOST
     history = _history(rules, message, result)
     decision = retry.decide(result.report, history, rules.retry_delays, _randomness.random())
-    state.apply(message, decision.status, **_evidence(result, decision.reason))
+    state.apply(message, decision.status, result.job.route, **_evidence(result, decision.reason))
     message.attempt_count += decision.counts_attempt
     message.uncertain_count += result.report.outcome is Outcome.UNCERTAIN
     if decision.delay_seconds is not None:
@@ -108,6 +112,20 @@ def _attempt_row(result: Result) -> dict[str, Any]:
         "reply": report.reply,
         "refused": {**report.refused, **dict.fromkeys(job.held_back, "suppressed")},
     }
+
+
+def _tell_attempt(result: Result) -> Iterator[Tally]:
+    report = result.report
+    if report.phase is not Phase.PREPARE:
+        reply = f"{report.code // 100}xx" if report.code and report.code in _REPLY_CODES else "none"
+        yield SmtpReply(result.job.route, reply, result.smtp_seconds)
+
+
+def _tell_handover(result: Result) -> Iterator[Tally]:
+    message = result.job.message
+    yield MessageEvent(Status.SENT, message.lane, message.template, result.job.route)
+    # Two machines' clocks; a histogram's sum must never fall.
+    yield Handover(message.lane, max(0.0, (result.finished_at - message.round_began_at).total_seconds()))
 
 
 def _evidence(result: Result, reason: str) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from email_service.delivery import outbox
 from email_service.delivery.job import Job, Result
 from email_service.delivery.settlement import Rules, settle
+from email_service.kernel import tallies
+from email_service.kernel.tallies import Count
 
 MOST_AT_ONCE = 200
 DATABASE_PAUSE_SECONDS = 0.5
@@ -26,8 +28,11 @@ _log = structlog.get_logger(__name__)
 class Settler:
     """Takes results from every worker of the process."""
 
-    def __init__(self, sessions: sessionmaker[Session], rules: Rules, forget: Callable[[Sequence[Job]], None]) -> None:
+    def __init__(
+        self, sessions: sessionmaker[Session], rules: Rules, forget: Callable[[Sequence[Job]], None], count: Count
+    ) -> None:
         self._sessions = sessions
+        self._count = count
         self._rules = rules
         self._forget = forget  # told of the jobs that are done with
         self._results: list[Result] = []
@@ -98,7 +103,7 @@ class Settler:
             outbox.give_back(session, [job.lease for job in jobs])
 
     def _write(self, results: Sequence[Result]) -> None:
-        with self._sessions.begin() as session:
+        with tallies.counted(self._sessions, self._count) as session:
             settled = settle(session, self._rules, results)
         bound = _log.bind()  # once, for it costs more than a line
         for result, status, reason in settled:

@@ -67,11 +67,11 @@ class Worker:
                 return
             self._next = None
             try:
-                report = self._send(job, parcel)
+                report, smtp_seconds = self._send(job, parcel)
             except BaseException:  # bare re-raise: what nobody foresaw ends this thread, not the messages it holds
                 self._give_next_back()
                 raise
-            self._conclude(job, report, started_at)
+            self._conclude(job, report, started_at, smtp_seconds)
             packed = self._next
 
     def _pack(self, job: Job) -> tuple[Job, Parcel, datetime] | None:
@@ -93,15 +93,18 @@ class Worker:
         self._conclude(job, report, started_at)
         return None
 
-    def _send(self, job: Job, parcel: Parcel) -> Report:
+    def _send(self, job: Job, parcel: Parcel) -> tuple[Report, float]:
+        """What came of it, and how many seconds the transport took."""
         if (wait_seconds := self.pool.find_wait_seconds(job)) > 0:
             time.sleep(wait_seconds)
+        begun_at_seconds = clock.monotonic_seconds()
         try:
-            return self.transport.send(parcel=parcel, upcoming=self._find_upcoming)
+            report = self.transport.send(parcel=parcel, upcoming=self._find_upcoming)
         except InvalidInputError as error:
-            return Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
+            report = Report(outcome=Outcome.REFUSED, phase=Phase.PREPARE, reply=error.detail[:500])
         except Exception as error:  # noqa: BLE001 - the guard of the queue, as above
-            return self._crash(job, error)
+            report = self._crash(job, error)
+        return report, clock.monotonic_seconds() - begun_at_seconds
 
     def _find_upcoming(self) -> Parcel | None:
         """What the transport may begin while the present message is on its way."""
@@ -119,7 +122,7 @@ class Worker:
         if self._next is not None:
             self.give_back(self._next[0])
 
-    def _conclude(self, job: Job, report: Report, started_at: datetime) -> None:
+    def _conclude(self, job: Job, report: Report, started_at: datetime, smtp_seconds: float = 0.0) -> None:
         pause_seconds = 0.0
         if report.is_transport_fault:
             pause_seconds = self._note_fault(job, report)
@@ -128,7 +131,14 @@ class Worker:
             self.seat.flowed_at_seconds = clock.monotonic_seconds()
             self.breakers.reset(job.route)
         self.settle(
-            Result(job=job, report=report, started_at=started_at, finished_at=clock.now(), pause_seconds=pause_seconds)
+            Result(
+                job=job,
+                report=report,
+                started_at=started_at,
+                finished_at=clock.now(),
+                smtp_seconds=smtp_seconds,
+                pause_seconds=pause_seconds,
+            )
         )
 
     def _note_fault(self, job: Job, report: Report) -> float:

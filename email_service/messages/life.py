@@ -134,6 +134,7 @@ def supersede(session: Session, message_id: UUID) -> None:
     if message is None or (status := Status(message.status)) in state.FINAL:
         return
     state.record(message, SUPERSEDED)
+    state.count(message, "superseded")
     message.expires_at = database_now()
     may_have_left = message.uncertain_count + message.lost_lease_count > 0
     if status in state.WAITING and not may_have_left:

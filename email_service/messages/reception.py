@@ -4,7 +4,7 @@ Does what `clients`, `idempotency`, `suppressions` and `service` would do one af
 what each part means is theirs to say. Never commits; knows nothing of HTTP.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,7 @@ from email_service.kernel.categories import EVERYTHING, find_stopping
 from email_service.kernel.errors import UnauthenticatedError
 from email_service.kernel.orm import TZDateTime, database_now, one_of, table_of
 from email_service.kernel.rows import ask
+from email_service.kernel.tallies import MessageEvent
 from email_service.messages import service
 from email_service.messages.admission import Admission
 from email_service.messages.service import Accepted, Intake
@@ -50,6 +51,7 @@ class Receipt:
     answer: Any
     is_replayed: bool
     lanes: frozenset[str] = frozenset()  # to be woken once it is committed
+    tallies: Sequence[MessageEvent] = ()  # to be counted then
 
 
 def receive(connection: Connection, intake: Intake, letter: Letter, tell: Callable[[Accepted], Any]) -> Receipt:
@@ -69,7 +71,7 @@ def receive(connection: Connection, intake: Intake, letter: Letter, tell: Callab
     answer = tell(accepted)
     idempotency.write(connection, [*rows, letter.scope.record(answer)] if letter.scope else rows)
     lanes = {accepted.lane} if accepted.status in WAITING else ()
-    return Receipt(answer, is_replayed=False, lanes=frozenset(lanes))
+    return Receipt(answer, is_replayed=False, lanes=frozenset(lanes), tallies=accepted.tallies)
 
 
 def _ask(connection: Connection, intake: Intake, letter: Letter) -> Any:

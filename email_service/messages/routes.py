@@ -34,6 +34,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
     with context.single_write() as connection:
         receipt = reception.receive(connection, context.part(Intake), letter, schemas.tell_accepted)
         auth.note_live_key()
+    context.count(*receipt.tallies)
     if receipt.lanes:
         context.parts().wake(set(receipt.lanes))
     return answers.respond(receipt.answer, HTTPStatus.ACCEPTED, is_replayed=receipt.is_replayed)

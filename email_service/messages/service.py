@@ -14,12 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from email_service.audit.service import Actor
-from email_service.kernel import clock
+from email_service.kernel import clock, tallies
 from email_service.kernel.addresses import address_key
 from email_service.kernel.crypto import Sealer
 from email_service.kernel.errors import InvalidInputError, NotFoundError
 from email_service.kernel.orm import database_now, new_id, table_of, wake_after_commit
 from email_service.kernel.rows import NewRow, insert_together
+from email_service.kernel.tallies import MessageEvent
 from email_service.messages import admission, state
 from email_service.messages.admission import Admission
 from email_service.messages.models import Event, Message, MessageContent, MessageTag
@@ -82,6 +83,12 @@ class Accepted:
     def recipient_email(self) -> str:
         return str(self.row["recipient_email"])
 
+    @property
+    def tallies(self) -> list[MessageEvent]:
+        """What is counted of it once it is committed."""
+        events = ["accepted", *([self.status] if self.status in state.FINAL else [])]
+        return [MessageEvent(event, self.lane, self.row["template"]) for event in events]
+
 
 def accept(
     session: Session, intake: Intake, client_id: UUID, submission: Submission, actor: Actor | None = None
@@ -103,6 +110,7 @@ def accept_all(session: Session, intake: Intake, drafts: Sequence[Draft], actor:
         terms = Admission(suppressed_for=reason, is_mail_off=intake.is_mail_off, actor=actor)
         each, written = settle(draft, terms, now)
         accepted.append(each)
+        tallies.note(session, *each.tallies)
         rows += written
         if each.status in state.WAITING:
             wake_after_commit(session, each.lane)

@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, delete, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
-from email_service.kernel import clock
+from email_service.kernel import clock, tallies
 from email_service.kernel.errors import StatusConflictError
 from email_service.kernel.orm import new_id, one_of, table_of
 from email_service.kernel.rows import insert_many
+from email_service.kernel.tallies import MessageEvent
 from email_service.messages.models import Event, Message, MessageContent
 
 
@@ -93,10 +94,11 @@ def begin(row: dict[str, Any], end: tuple[Status, str] | None = None) -> list[di
     return [_event(row["id"], f"message.{name}", row["created_at"], data) for name, data in facts]
 
 
-def apply(message: Message, status: Status, **data: Any) -> Event:
+def apply(message: Message, status: Status, route: str = "", **data: Any) -> Event:
     """Move the message and record `message.<status>` with `data`; StatusConflictError when the move is not allowed.
 
     A final status ends every lease and due time. Where the message is to be looked at again, the caller sets `due_at`.
+    `route` is that of the attempt which moves it, for the figures.
     """
     before = Status(message.status)
     if not is_allowed(before, status):
@@ -108,6 +110,7 @@ def apply(message: Message, status: Status, **data: Any) -> Event:
     message.finished_at = clock.now() if status in FINAL else None
     if status in FINAL and message.is_sensitive:
         message.content = None
+    count(message, status, route)
     return record(message, f"message.{status}", **data)
 
 
@@ -131,6 +134,12 @@ def events(name: str, facts: Mapping[UUID, Mapping[str, Any]]) -> list[dict[str,
     """The rows of such facts, for whoever writes them together with others."""
     now = clock.now()
     return [_event(message_id, name, now, data) for message_id, data in facts.items()]
+
+
+def count(message: Message, event: str, route: str = "") -> None:
+    """Note for the figures what happened to the message, if its transaction is committed."""
+    if session := object_session(message):
+        tallies.note(session, MessageEvent(event, message.lane, message.template, route))
 
 
 def record(message: Message, name: str, **data: Any) -> Event:

@@ -148,6 +148,16 @@ def host(text: str) -> str:
     return candidate
 
 
+def listener(text: str) -> tuple[str, int]:
+    """Where to listen: an address of this machine and a port."""
+    address, _, port = text.strip().rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+|\[[A-Fa-f0-9:.]+\]", address) or not _is_authority(
+        f"{address}:{port}".lower()
+    ):
+        raise ValueError("write the address and the port to listen on, such as 0.0.0.0:9464.")
+    return address.strip("[]"), int(port)
+
+
 def served_host(text: str) -> str:
     """A host name that requests may ask for; a leading dot stands for all its subdomains. Ports do not matter."""
     if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}|\[[A-Fa-f0-9:.]+\]", text):

@@ -203,6 +203,7 @@ class Settings:
     public_redeem_failure_limit: str = field(metadata=env(values.rate_limit, default="5/15 minutes"))
     api_rate_limit: str = field(metadata=env(values.rate_limit, default="6000/minute"))
 
+    metrics_bind: tuple[str, int] | None = field(metadata=env(values.listener))
     log_level: str = field(metadata=env(values.log_level, default="INFO"))
     log_format: LogFormat = field(metadata=env(values.choice(LogFormat), default=LogFormat.JSON))
 

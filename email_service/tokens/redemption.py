@@ -18,12 +18,13 @@ from email_service.accounts import service as accounts
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.clients import service as clients
-from email_service.kernel import clock, crypto
+from email_service.kernel import clock, crypto, tallies
 from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import SealBrokenError, TokenExpiredError, TokenInvalidError, TokenUsedError
 from email_service.kernel.orm import TZDateTime, database_now, table_of
 from email_service.kernel.rows import ask, insert_together
+from email_service.kernel.tallies import TokenRedemption
 from email_service.tokens import notices
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
@@ -90,6 +91,11 @@ class Redeemed:
 
     row: Any
     is_repeated: bool = False
+
+    @property
+    def tally(self) -> TokenRedemption:
+        """What is counted of it once it is committed."""
+        return TokenRedemption(self.row.purpose, "repeated" if self.is_repeated else "redeemed")
 
 
 def find(connection: Connection, presented: Presented, key_id: UUID | None = None) -> Any:
@@ -166,6 +172,7 @@ def redeem_and_tell(
     subject = _find_reader(session, evidence)
     reader = office.directory.find_subject(session, subject) if subject else None
     redeemed = redeem(session.connection(), evidence, actor, repeat_key)
+    tallies.note(session, redeemed.tally)
     if reader is not None and not redeemed.is_repeated:
         notices.tell_of_new_address(session, office.intake, reader, redeemed.row, actor)
     return redeemed

@@ -19,11 +19,12 @@ from email_service.accounts.directory import Person
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
 from email_service.clients.models import PUBLIC_CLIENT_ID
-from email_service.kernel import clock
+from email_service.kernel import clock, tallies
 from email_service.kernel.errors import UnavailableError
 from email_service.kernel.lanes import LANES
 from email_service.kernel.orm import database_now, new_id, table_of
 from email_service.kernel.rows import insert_together, run
+from email_service.kernel.tallies import Count, TokenIssue
 from email_service.tokens import service
 from email_service.tokens.models import TokenRequest
 from email_service.tokens.purposes import RULES, Purpose
@@ -82,6 +83,7 @@ class Requests:
     sessions: sessionmaker[Session]
     glances: sessionmaker[Session]
     office: Office
+    count: Count = tallies.count_nothing
 
     def drain(self) -> int:
         """Answer until nothing is due, the directory is away or others waited enough; how many requests that was."""
@@ -118,21 +120,23 @@ class Requests:
         return True
 
     def _answer(self, office: Office, request: TokenRequest) -> None:
-        with self.sessions.begin() as session:
+        with tallies.counted(self.sessions, self.count) as session:
             _answer(session, office, request)
             # Last, in the order in which an account and what points to it are erased.
             its_own = delete(TokenRequest).where(TokenRequest.id == request.id).returning(TokenRequest.id)
             if session.execute(its_own, execution_options={"synchronize_session": False}).first() is None:
                 session.rollback()  # the lease ended first, and somebody else answered
+                tallies.take(session)
 
     def _put_off(self, request_id: object) -> None:
-        with self.sessions.begin() as session:
+        with tallies.counted(self.sessions, self.count) as session:
             request = session.get(TokenRequest, request_id, with_for_update=True)
             if request is None:
                 return
             request.try_count += 1
             if request.try_count >= MAX_TRIES:
                 audit.record(session, _actor(request), "token.request_given_up", request.email, purpose=request.purpose)
+                tallies.note(session, TokenIssue(request.purpose, "given_up"))
                 session.delete(request)
             else:
                 pause_seconds = min(2**request.try_count, _LONGEST_PAUSE_SECONDS)
@@ -149,6 +153,7 @@ def _answer(session: Session, office: Office, request: TokenRequest) -> None:
     reason = _find_refusal(purpose, person)
     if person is None or reason:
         audit.record(session, actor, "token.request_refused", request.email, purpose=purpose, reason=reason)
+        tallies.note(session, TokenIssue(purpose, reason or "account_unknown"))
         return
     # To the address that the directory has, never to the one that a stranger wrote (T14).
     order = Order(

@@ -30,17 +30,18 @@ blueprint = auth.protect(
 def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Issue a token and mail it, or hand it over"""
     order, actor = Order(client_id=auth.caller().client_id, **wanted), callers.present()
-    office = context.part(Office).ask(subject=order.subject)
 
     def hand_over(session: Session, answer: dict[str, Any]) -> dict[str, Any]:
         return answer | service.secret_of(session, office, UUID(answer["id"]))
 
-    return answers.answer_once(
-        headers["key"],
-        HTTPStatus.CREATED,
-        lambda session: schemas.tell_issued(service.issue(session, office, order, actor)),
-        None if order.is_delivered else hand_over,
-    )
+    with transactions.refused_issues_counted(order.purpose):
+        office = context.part(Office).ask(subject=order.subject)
+        return answers.answer_once(
+            headers["key"],
+            HTTPStatus.CREATED,
+            lambda session: schemas.tell_issued(service.issue(session, office, order, actor)),
+            None if order.is_delivered else hand_over,
+        )
 
 
 @blueprint.post("/verify")

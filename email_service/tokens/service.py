@@ -18,11 +18,12 @@ from email_service.accounts.directory import Directory, Person
 from email_service.accounts.models import Account
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
-from email_service.kernel import crypto
+from email_service.kernel import crypto, tallies
 from email_service.kernel.addresses import address_key
 from email_service.kernel.derivation import Deriver, code_place, token_place
 from email_service.kernel.errors import AccountDisabledError, AccountUnknownError, InvalidInputError, NotFoundError
 from email_service.kernel.orm import database_now, new_id, table_of
+from email_service.kernel.tallies import TokenIssue
 from email_service.messages import life
 from email_service.messages import service as messages
 from email_service.messages.service import Intake
@@ -96,6 +97,7 @@ def issue(session: Session, office: Office, order: Order, actor: Actor) -> Token
     audit.record(
         session, actor, "token.issued", order.subject, purpose=order.purpose, id=str(token.id), message_id=message_id
     )
+    tallies.note(session, TokenIssue(order.purpose, "issued"))
     session.flush()
     return token
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
-from email_service.kernel.errors import BadRequestError
+from email_service.kernel.errors import BadRequestError, ServiceError
+from email_service.kernel.tallies import TokenIssue, TokenRedemption
 from email_service.tokens import notices, redemption, requests
 from email_service.tokens.redemption import Evidence, Presented, Redeemed
 from email_service.tokens.requests import Wish
@@ -32,7 +33,9 @@ def redeem(
             with context.transaction() as session:
                 return redemption.redeem_and_tell(session, office, evidence, actor, repeat_key)
         with context.single_write() as connection:
-            return redemption.redeem(connection, evidence, actor, repeat_key)
+            redeemed = redemption.redeem(connection, evidence, actor, repeat_key)
+        context.count(redeemed.tally)
+        return redeemed
 
 
 def weigh(presented: Presented, actor: Actor, key_id: UUID | None = None) -> tuple[Evidence, Office]:
@@ -65,6 +68,17 @@ def refusals_noted(evidence: Evidence, actor: Actor) -> Iterator[None]:
             subject = presented.email or redemption.find_subject(connection, evidence) or _NOBODYS
         told = {"purpose": presented.purpose, "reason": error.code}
         context.write_apart([audit.row(actor, "token.refused", subject, **told)])
+        context.count(TokenRedemption(presented.purpose, error.code))
+        raise
+
+
+@contextmanager
+def refused_issues_counted(purpose: str) -> Iterator[None]:
+    """Count a token that cannot be issued, by the reason."""
+    try:
+        yield
+    except ServiceError as error:
+        context.count(TokenIssue(purpose, error.code))
         raise
 
 
@@ -73,4 +87,6 @@ def ask(wish: Wish, *, has_place: bool) -> None:
     write = requests.record if has_place else requests.note_limited
     with context.single_write() as connection:
         write(connection, wish)
+    if not has_place:
+        context.count(TokenIssue(wish.purpose, "limited"))
     context.parts().wake({requests.LANE})

@@ -15,8 +15,10 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
 from email_service.clients.keyring import Keyring
-from email_service.kernel import orm
+from email_service.kernel import orm, tallies
+from email_service.kernel.figures import Figures
 from email_service.kernel.rows import NewRow, insert_together
+from email_service.kernel.tallies import Tally
 
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _Part = TypeVar("_Part")
@@ -32,6 +34,7 @@ class Parts:
         self.glances = glances  # sessions in which every statement is a transaction of its own
         self.wake = wake
         self.keyring = Keyring()
+        self.figures = Figures()
         self.note_breach: Callable[[str, str, str], None] = note_nothing  # of a quota: its scope, its key and its text
         self._by_type: dict[type, object] = {}
 
@@ -113,8 +116,14 @@ def transaction() -> Iterator[Session]:
     current = session()
     yield current
     current.commit()
+    count(*tallies.take(current))
     if lanes := orm.take_lanes_to_wake(current):
         parts().wake(lanes)
+
+
+def count(*true: Tally) -> None:
+    """These things have happened, and are committed where anything was written."""
+    parts().figures.count(true)
 
 
 @contextmanager
@@ -136,6 +145,7 @@ def write_apart(rows: Sequence[NewRow]) -> None:
     """Insert rows that stay although the request fails, and nothing else of what it did until now."""
     if "session" in g:
         g.session.rollback()
+        tallies.take(g.session)
     with single_write() as connection:
         insert_together(connection, rows)
 

@@ -26,6 +26,7 @@ class Probes:
     """What only others know how to find out; the composition root makes it known."""
 
     oldest_due_seconds: Callable[[Session], dict[str, float | None]]  # by lane; null: nothing waits there
+    due_counts: Callable[[Session], dict[str, int]]  # by lane
     routes: Sequence[str]  # the names of the mail routes
     outages: Callable[[Session], dict[str, str]]  # the mail routes that are down, and for how long
     broker_answers: Callable[[], bool] | None = None  # null: there is no broker, delivery is in this process

@@ -14,6 +14,7 @@ from email_service.clients.service import Caller
 from email_service.extensions import limiter
 from email_service.kernel.errors import RateLimitedError
 from email_service.kernel.moving_window import Place, Standing, Store
+from email_service.kernel.tallies import QuotaHit
 from email_service.settings import Settings
 from email_service.web import context
 
@@ -51,6 +52,7 @@ def enter(*quotas: Quota) -> tuple[Quota | None, dict[str, list[Window]]]:
     told = dict(zip(quotas, standings, strict=False))
     over = next((quota for quota, found in told.items() if any(each.is_over for each in found)), None)
     if over is not None:
+        context.count(QuotaHit(over.scope))
         context.parts().note_breach(over.scope, over.key, over.allowed)
     return over, {quota.scope: list(_windows(quota, found)) for quota, found in told.items()}
 

@@ -124,6 +124,7 @@ def test_every_mistake_is_named_at_once():
         API_RATE_LIMIT="6000",
         LOG_LEVEL="loud",
         LOG_FORMAT="xml",
+        METRICS_BIND="9464",
         MAIL_MAX_RATE="fast",
         MAIL_DOMAIN_RATES="gmail.com",
         MAIL_ROUTES="SES",
@@ -133,8 +134,23 @@ def test_every_mistake_is_named_at_once():
         CONTENT_RETENTION_DAYS="week",
         AUDIT_RETENTION_DAYS="3651",
     )
-    assert len(wrong) == 36
+    assert len(wrong) == 37
     assert wrong["SMTP_PORT"] == "write a whole number from 1 to 65535."
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("0.0.0.0:9464", ("0.0.0.0", 9464)), ("localhost:1", ("localhost", 1)), ("[::1]:65535", ("::1", 65535))],
+)
+def test_figures_are_told_at_an_address_and_a_port(text, place):
+    assert read(METRICS_BIND=text).metrics_bind == place
+
+
+@pytest.mark.parametrize(
+    "text", ["9464", ":9464", "0.0.0.0", "0.0.0.0:", "0.0.0.0:0", "0.0.0.0:65536", "::1:9464", "a b:1"]
+)
+def test_a_place_to_tell_figures_at_has_both(text):
+    assert "METRICS_BIND" in mistakes(METRICS_BIND=text)
 
 
 @pytest.mark.parametrize(
