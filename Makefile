@@ -22,6 +22,7 @@ BROWSERS := $(TEST_CHROMIUM) chromium chromium-browser google-chrome
 
 VENV := .venv
 BIN := $(VENV)/bin
+FETCHED := $(VENV)/prometheus
 # A stamp says what .venv holds and when it got there, so that a second `make run` only starts.
 MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
@@ -31,7 +32,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser spamassassin fonts screenshots run example test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser spamassassin prometheus fonts screenshots run example test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -53,6 +54,17 @@ fonts: ## install the fonts that screenshots need for every language, where they
 
 screenshots: setup browser fonts ## show every template in every language, width and theme in docs/templates/ (minutes)
 	@$(BIN)/python -m tests.screenshots $(ARGS)
+
+prometheus: setup ## fetch the Prometheus that the tests of the alerts run, where none is (Debian)
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then \
+		echo "The tests of the alerts run $$(command -v prometheus)."; exit 0; fi; \
+	if [ -x $(FETCHED)/usr/bin/prometheus ]; then echo "The tests of the alerts run $(FETCHED)/usr/bin/prometheus."; exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "Install Prometheus in this system's own way; TEST_PROMETHEUS names a folder with prometheus and promtool." >&2; exit 1; fi; \
+	echo "Fetching Prometheus, some seconds..."; \
+	mkdir -p $(FETCHED) && cd $(FETCHED) && rm -f *.deb; \
+	if [ "$$(id -u)" = 0 ]; then apt-get -qq update; fi; \
+	apt-get -qq -o APT::Sandbox::User= download prometheus >/dev/null && dpkg-deb --extract prometheus_*.deb . && rm *.deb
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
 	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)

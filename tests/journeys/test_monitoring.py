@@ -1,0 +1,147 @@
+"""A Prometheus watches the whole town while mail flows and breaks: each alert rings for its cause, and stops after it.
+
+The rules are those that ship, with every span of time sixty times shorter.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests import prometheus
+from tests.journeys.processes import Web, wait_until
+from tests.journeys.sink import Moment, usual
+from tests.journeys.town import Town
+from tests.prometheus import Prometheus
+from tests.wire.steps import Drop, Reply, Step
+
+RULES = Path(__file__).parents[2] / "deploy/prometheus/alerts.yml"
+QUICKER = 60
+RINGS_SECONDS = 60
+RESET = {
+    "template": "password-reset",
+    "variables": {"action_url": "https://app.example.com/reset?token=Zk3vX1mQ8rT5yB7nL2wC9dF4gH6jK0pSaUeIoYtRqWx"},
+}
+
+
+@pytest.fixture
+def watcher(town: Town, tmp_path: Path) -> Iterator[Prometheus]:
+    jobs = {"email-service-web": [town.port], "email-service-worker": town.figures_ports}
+    with prometheus.watching(tmp_path, prometheus.quickened(RULES, QUICKER), jobs) as watching:
+        wait_until(lambda: watching.value("sum(up)") == 3)
+        yield watching
+
+
+def shut_door(moment: Moment) -> Step | None:
+    return Drop() if moment.phase == "banner" else None
+
+
+def refuse(code: str) -> Callable[[Moment], Step | None]:
+    return lambda moment: Reply(code) if moment.phase == "rcpt" and moment.recipient.startswith("gone") else None
+
+
+def rings(watcher: Prometheus, *names: str) -> None:
+    wait_until(lambda: set(names) <= watcher.firing(), RINGS_SECONDS, pause_seconds=0.5)
+
+
+def stops(watcher: Prometheus, *names: str) -> None:
+    wait_until(lambda: not set(names) & watcher.firing(), RINGS_SECONDS, pause_seconds=0.5)
+
+
+def send_good_mail(town: Town, count: int = 1500) -> None:
+    """So much that what went wrong before is a small share of it."""
+    town.send_batch(count, "good", **RESET)
+    town.send_batch(count, "good")
+    town.wait_until_settled()
+
+
+def age(town: Town) -> None:
+    """What is due has been due for two hours."""
+    town.rows("UPDATE messages SET due_at = now() - interval '2 hours' WHERE due_at <= now() RETURNING id")
+
+
+def test_figures_of_all_processes_add_up_and_nothing_rings_while_mail_flows(town, watcher):
+    def count(event: str) -> float:
+        return watcher.value(f'sum(email_service_messages_total{{event="{event}"}})')
+
+    before = count("accepted"), count("sent")
+    accepted = town.send_batch(200, "flow") + town.send_many(40, "one") + town.send_batch(60, "token", **RESET)
+    town.wait_until_settled()
+    assert set(town.statuses(accepted).values()) == {"sent"}
+    wait_until(lambda: (count("accepted") - before[0], count("sent") - before[1]) == (300, 300))
+    assert watcher.value('sum(email_service_handover_seconds_count{lane="token"})') >= 60
+    assert watcher.value('sum(email_service_http_request_seconds_count{endpoint="/v1/messages",status="2xx"})') >= 40
+    assert watcher.unhealthy() == []
+    assert watcher.firing() == set()
+
+
+def test_a_mail_server_that_shuts_its_door_rings_and_stops_ringing(town, watcher):
+    """F9"""
+    late = ("TokenMailLateFast", "TokenMailLate", "TokenMailLateSlowly")
+    town.send_batch(10, "before", **RESET)
+    town.wait_until_settled()
+    town.sink.rule = shut_door
+    town.sink.hang_up()
+    town.send_batch(10, "stuck", **RESET)
+    rings(watcher, "RouteDown", *late)
+    assert "FiguresMissing" not in watcher.firing()
+    town.sink.rule = usual
+    town.let_time_pass()
+    town.wait_until_settled()
+    stops(watcher, "RouteDown")
+    send_good_mail(town)
+    stops(watcher, *late)
+
+
+def test_addresses_that_do_not_exist_ring_and_stop_ringing(town, watcher):
+    """F9"""
+    town.sink.rule = refuse("550 5.1.1 no such user")
+    town.send_batch(40, "gone")
+    rings(watcher, "BouncesMany")
+    assert not {"MailFails", "RouteDown"} & watcher.firing()
+    send_good_mail(town)
+    stops(watcher, "BouncesMany")
+
+
+def test_mail_that_is_refused_for_what_it_is_rings_and_stops_ringing(town, watcher):
+    """F9"""
+    town.sink.rule = refuse("550 5.7.1 not wanted here")
+    town.send_batch(40, "gone-for-policy")
+    rings(watcher, "MailFails")
+    assert not {"BouncesMany", "RouteDown"} & watcher.firing()
+    send_good_mail(town)
+    stops(watcher, "MailFails")
+
+
+def test_workers_that_are_gone_ring_and_stop_ringing(town, watcher):
+    """F2"""
+    for worker in town.workers():
+        worker.kill()
+    town.send("late@example.com", **RESET)
+    for lane in ("transactional", "bulk"):
+        town.send("late@example.com", lane=lane)
+    age(town)
+    rings(watcher, "TokenMailWaits", "MailWaits", "FiguresMissing")
+    town.revive()
+    town.wait_until_settled()
+    stops(watcher, "TokenMailWaits", "MailWaits", "FiguresMissing")
+    assert watcher.unhealthy() == []
+
+
+def test_a_database_that_is_gone_rings_and_stops_ringing(town, watcher):
+    """F4"""
+    town.postgres.stop()
+
+    def rings_for_callers() -> bool:
+        with suppress(requests.RequestException):
+            Web(town.running["web"], f"http://127.0.0.1:{town.port}", town.api_key).call("GET", "/v1/templates")
+        return {"DatabaseUnreadable", "RequestsFail"} <= watcher.firing()
+
+    try:
+        wait_until(rings_for_callers, RINGS_SECONDS)
+    finally:
+        town.postgres.start()
+    send_good_mail(town, 20)
+    stops(watcher, "DatabaseUnreadable", "RequestsFail")
