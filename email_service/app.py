@@ -50,7 +50,7 @@ from email_service.tokens import routes as token_routes
 from email_service.tokens import service as tokens
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.service import Office, Terms
-from email_service.web import access, bodies, context, health, metrics, problems
+from email_service.web import access, bodies, checks, context, health, metrics, problems
 
 # A request waits this long for the store of the limits before it is counted in this process instead.
 # The number of threads bounds its connections already; RESP2 is what every Redis and every proxy speaks.
@@ -184,12 +184,12 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     parts.note_breach = QuotaHits().note
     broker = settings.celery_broker_url
     table = engine.make_route_table(settings)
-    probes = health.Probes(
+    probes = checks.Probes(
         oldest_due_seconds=_find_oldest_due,
         due_counts=_count_due,
         routes=[route.name for route in table.routes],
         outages=_tell_outages,
-        broker_answers=partial(health.answers, broker) if broker else None,
+        broker_answers=partial(checks.answers, broker) if broker else None,
     )
     ways = Ways(table=table, catalog=known, is_mail_off=intake.is_mail_off)
     parts.add(settings, known, Renderer(files, known, create_brand(settings)), intake, ways, probes)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from email_service.kernel import clock
 from email_service.kernel.figures import PREFIX, Figures
 from email_service.web import context
-from email_service.web.health import Probes
+from email_service.web.checks import Probes
 
 KEPT_SECONDS = 1.0  # however many scrape
 

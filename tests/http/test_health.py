@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from email_service.web import health
-from tests.applications import Api
+from email_service.web import checks
+from tests.applications import RESET, Api
 
 
 @pytest.fixture
@@ -55,7 +55,52 @@ def test_a_lost_broker_is_told_and_mail_is_taken_all_the_same(house, reopen):
 
 
 def test_a_broker_whose_name_nobody_knows_does_not_answer():
-    assert health.answers("amqps://no-such-host.invalid") is False
+    assert checks.answers("amqps://no-such-host.invalid") is False
+
+
+def test_each_check_has_a_line(api):
+    assert api.get("/readyz").json["checks"] == {
+        "database": "ok",
+        "migrations": "ok",
+        "routes": "ok",
+        "token_mail": "ok",
+        "broker": "none",
+        "limits": "ok",
+        "mail": "capture",
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "status", "word"), [("0001", 503, "behind"), (None, 503, "behind"), ("9999", 200, "ahead")]
+)
+def test_a_database_of_an_older_version_is_not_ready_and_one_of_a_newer_is(api, version, status, word):
+    """F15"""
+    [(before,)] = api.house.execute("SELECT version_num FROM alembic_version")
+    api.house.execute("DELETE FROM alembic_version")
+    if version:
+        api.house.execute("INSERT INTO alembic_version VALUES (:version)", version=version)
+    try:
+        ready = api.get("/readyz")
+    finally:
+        api.house.execute("DELETE FROM alembic_version")
+        api.house.execute("INSERT INTO alembic_version VALUES (:version)", version=before)
+    assert (ready.status_code, ready.json["checks"]["migrations"]) == (status, word)
+
+
+def test_late_token_mail_is_told_and_mail_is_taken_all_the_same(api):
+    api.send(template="password-reset", variables=RESET["variables"])
+    assert api.get("/readyz").json["checks"]["token_mail"] == "ok"
+    api.house.execute("UPDATE messages SET due_at = '2026-01-01 00:00:00.000000'")
+    ready = api.get("/readyz")
+    assert (ready.status_code, ready.json["checks"]["token_mail"]) == (200, "late")
+
+
+def test_without_a_database_the_rest_is_told_or_unknown(house, reopen):
+    """F4"""
+    ready = Api(reopen(database_url="postgresql://nobody@127.0.0.1:1/nothing"), "").get("/readyz")
+    assert (ready.status_code, ready.json["status"]) == (503, "unavailable")
+    words = {"migrations": "unknown", "routes": "unknown", "token_mail": "unknown", "limits": "ok", "mail": "capture"}
+    assert ready.json["checks"] == {**words, "database": "unavailable", "broker": "none"}
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/inbox", "/inbox/list", "/inbox/messages"])
