@@ -202,13 +202,17 @@ def _find_routes(settings: Settings) -> tuple[Route, ...]:
 def _make_transport(settings: Settings, parts: context.Parts, route: Route) -> Transport:
     if settings.mail_mode is not MailMode.SMTP:
         return CaptureTransport(parts.sessions)
-    configured = next(each for each in settings.mail_routes if each.name == route.name)
+    return make_smtp_transport(settings, next(each for each in settings.mail_routes if each.name == route.name))
+
+
+def make_smtp_transport(settings: Settings, route: MailRoute) -> SmtpTransport:
+    """The way to one mail server, with no connection open."""
     limits = SmtpLimits(
         timeout_seconds=settings.mail_timeout,
         connection_max_messages=settings.mail_max_emails,
         attempt_max_seconds=_attempt_seconds(settings),
     )
-    return SmtpTransport(_make_mail(settings, configured), limits, configured.ca_file, name=route.name)
+    return SmtpTransport(_make_mail(settings, route), limits, route.ca_file, name=route.name)
 
 
 def _make_mail(settings: Settings, route: MailRoute) -> _Mail:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from email_service.cli.client import client
 from email_service.cli.dkim import dkim
+from email_service.cli.doctor import doctor
 from email_service.cli.health import health
 from email_service.cli.keys import keys
 from email_service.cli.purge import purge
@@ -23,7 +24,7 @@ def commands() -> None:
     """Self-hosted transactional email: templated messages in over HTTP, mail out over SMTP."""
 
 
-for command in (run, migrate, worker, beat, client, template, send, purge, dkim, keys, requeue, health):
+for command in (run, migrate, worker, beat, client, template, send, purge, dkim, keys, requeue, health, doctor):
     commands.add_command(command)
 
 

@@ -162,6 +162,16 @@ class SmtpTransport:
         self._connection.settle()
         return report
 
+    def knock(self) -> Report:
+        """Come as far as a message would be begun, and leave; what that came to, told in the furthest phase."""
+        attempt = Attempt.lasting(self._limits.attempt_max_seconds)
+        try:
+            self._connection.open(attempt)
+        except OSError as error:
+            return smtp_dialogue.of_failure(attempt, error)
+        self._connection.leave()
+        return Report(outcome=Outcome.ACCEPTED, phase=attempt.phase)
+
     def close(self) -> None:
         if self._begun is None:
             self._connection.leave()
