@@ -1,10 +1,8 @@
 """The composition root: builds the application from its settings. Nothing else picks concrete classes."""
 
-from functools import partial
-
 from flask import Flask, Response
 from flask_cors import CORS
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from email_service import engine, extensions
@@ -14,19 +12,16 @@ from email_service.accounts.http_directory import HttpDirectory
 from email_service.accounts.service import Followers
 from email_service.audit import routes as audit
 from email_service.audit.quota_hits import QuotaHits
-from email_service.delivery import outbox
 from email_service.delivery import routes as explanations
-from email_service.delivery.breaker import find_outages
 from email_service.delivery.circumstances import Ways
 from email_service.docs_page import routes as docs_page
 from email_service.hosted_pages import routes as hosted_pages
 from email_service.hosted_pages import unsubscribe_routes
 from email_service.hosted_pages.drawing import Pages
 from email_service.inbox import routes as inbox
-from email_service.kernel import logs, orm
+from email_service.kernel import orm
 from email_service.kernel.crypto import Blinder, Sealer
 from email_service.kernel.derivation import Deriver
-from email_service.kernel.lanes import LANES
 from email_service.kernel.outbound import Target
 from email_service.messages import routes as messages
 from email_service.messages.service import Intake
@@ -40,7 +35,7 @@ from email_service.sessions import public_routes as public_sessions
 from email_service.sessions import routes as session_routes
 from email_service.sessions import service as user_sessions
 from email_service.sessions.service import Desk, Lifetimes
-from email_service.settings import AccountDirectory, Expose, LogFormat, MailMode, Settings, load, resource
+from email_service.settings import AccountDirectory, Expose, MailMode, Settings, load, resource
 from email_service.signing import routes as signing
 from email_service.signing.service import Signer
 from email_service.suppressions import routes as suppressions
@@ -50,7 +45,7 @@ from email_service.tokens import routes as token_routes
 from email_service.tokens import service as tokens
 from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.service import Office, Terms
-from email_service.web import access, bodies, checks, context, health, metrics, problems
+from email_service.web import access, bodies, context, health, metrics, problems
 
 # A request waits this long for the store of the limits before it is counted in this process instead.
 # The number of threads bounds its connections already; RESP2 is what every Redis and every proxy speaks.
@@ -94,11 +89,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     _register(app, settings)
     _harden(app, settings)
     return app
-
-
-def configure_logs(settings: Settings) -> None:
-    """Log what this process does the way the settings ask for."""
-    logs.configure(level=settings.log_level, is_human=settings.log_format is LogFormat.HUMAN)
 
 
 def find_templates(settings: Settings) -> Files:
@@ -182,15 +172,8 @@ def _build_parts(app: Flask, settings: Settings) -> context.Parts:
     )
     parts = context.Parts(sessions, glances, context.wake_nobody)
     parts.note_breach = QuotaHits().note
-    broker = settings.celery_broker_url
     table = engine.make_route_table(settings)
-    probes = checks.Probes(
-        oldest_due_seconds=_find_oldest_due,
-        due_counts=_count_due,
-        routes=[route.name for route in table.routes],
-        outages=_tell_outages,
-        broker_answers=partial(checks.answers, broker) if broker else None,
-    )
+    probes = engine.make_probes(settings, table)
     ways = Ways(table=table, catalog=known, is_mail_off=intake.is_mail_off)
     parts.add(settings, known, Renderer(files, known, create_brand(settings)), intake, ways, probes)
     signer = Signer(sessions, intake.sealer, settings.token_issuer)
@@ -290,16 +273,3 @@ def _add_security_headers(response: Response) -> Response:
     present = {name.lower() for name, _ in response.headers}
     response.headers.extend([each for each in _SECURITY_HEADERS if each[0].lower() not in present])
     return response
-
-
-def _find_oldest_due(session: Session) -> dict[str, float | None]:
-    return {lane: outbox.oldest_due_seconds(session, lane) for lane in LANES}
-
-
-def _count_due(session: Session) -> dict[str, int]:
-    return {lane: outbox.count_due(session, lane) for lane in LANES}
-
-
-def _tell_outages(session: Session) -> dict[str, str]:
-    outages = find_outages(session)
-    return {route: f"down, {max(0.0, outage.seconds_left):.0f} s until a probe" for route, outage in outages.items()}

@@ -9,9 +9,11 @@ from functools import partial
 
 from flask import Flask
 from flask_mail import _Mail
+from sqlalchemy.orm import Session
 
+from email_service.delivery import attempt_traces, outbox
 from email_service.delivery.assignment import Assigner
-from email_service.delivery.breaker import Breakers
+from email_service.delivery.breaker import Breakers, find_outages
 from email_service.delivery.capture_transport import CaptureTransport
 from email_service.delivery.dispatcher import Dispatcher, Outfit
 from email_service.delivery.dkim import Signer
@@ -27,6 +29,7 @@ from email_service.kernel.derivation import Deriver
 from email_service.kernel.errors import InvalidInputError
 from email_service.kernel.lanes import LANES
 from email_service.kernel.tallies import Handover, MessageEvent, SmtpReply, Tally, TokenIssue, TokenRedemption
+from email_service.kernel.traces import NoTraces
 from email_service.messages.service import Intake
 from email_service.messages.state import Status
 from email_service.rendering.catalog import Catalog
@@ -39,7 +42,7 @@ from email_service.tokens import requests
 from email_service.tokens.purposes import Purpose
 from email_service.tokens.requests import Requests
 from email_service.tokens.service import Office
-from email_service.web import context
+from email_service.web import checks, context
 
 _WITHOUT_ROUTE = ("accepted", "superseded", Status.SUPPRESSED, Status.EXPIRED, Status.CANCELLED)
 _OUTCOMES = (Status.SENT, Status.DEFERRED, Status.BOUNCED, Status.FAILED)
@@ -81,6 +84,8 @@ def create_dispatcher(
         count=parts.figures.count,
         pulse=pulse,
     )
+    is_traced = not isinstance(parts.traces, NoTraces)
+    trace = partial(attempt_traces.note, parts.traces) if is_traced else attempt_traces.note_nothing
     make_transport = make_transport or partial(_make_transport, settings, parts)
 
     def make_worker(pool: Pool, seat: Seat, dispatcher: Dispatcher) -> Worker:
@@ -93,6 +98,7 @@ def create_dispatcher(
             settle=dispatcher.add_result,
             give_back=dispatcher.give_back,
             has_other_route=outfit.assigner.has_other_route,
+            trace=trace,
             attempt_seconds=_attempt_seconds(settings),
         )
 
@@ -173,6 +179,23 @@ def foresee(catalog: Catalog, table: RouteTable) -> Iterator[Tally]:
         yield from (SmtpReply(route.name, reply, 0.0) for reply in ("2xx", "4xx", "5xx", "none"))
     for purpose in Purpose:
         yield from (TokenIssue(purpose, "issued"), TokenRedemption(purpose, "redeemed"))
+
+
+def make_probes(settings: Settings, table: RouteTable) -> checks.Probes:
+    """How delivery stands, for those who may not know how it works."""
+    broker = settings.celery_broker_url
+    return checks.Probes(
+        oldest_due_seconds=lambda session: {lane: outbox.oldest_due_seconds(session, lane) for lane in LANES},
+        due_counts=lambda session: {lane: outbox.count_due(session, lane) for lane in LANES},
+        routes=[route.name for route in table.routes],
+        outages=_tell_outages,
+        broker_answers=partial(checks.answers, broker) if broker else None,
+    )
+
+
+def _tell_outages(session: Session) -> dict[str, str]:
+    outages = find_outages(session)
+    return {route: f"down, {max(0.0, outage.seconds_left):.0f} s until a probe" for route, outage in outages.items()}
 
 
 def make_route_table(settings: Settings, connections: int | None = None) -> RouteTable:

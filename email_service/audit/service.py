@@ -21,6 +21,7 @@ class Actor:
     client_id: UUID | None = None
     ip: str | None = None
     request_id: str | None = None
+    trace_parent: str | None = None  # of the request, where somebody traces
 
 
 _EVENTS = table_of(AuditEvent)

@@ -19,11 +19,11 @@ from celery.signals import setup_logging
 from flask import Flask
 from prometheus_client import CollectorRegistry, start_http_server
 
-from email_service.app import configure_logs, create_app
+from email_service.app import create_app
 from email_service.audit import service as audit
 from email_service.audit.service import OPERATOR
 from email_service.celery_app import create_celery
-from email_service.cli import health, house
+from email_service.cli import health, house, observation
 from email_service.cli.server import Server, place_of
 from email_service.clients import service as clients
 from email_service.delivery import tasks
@@ -56,12 +56,15 @@ def run(host: str, port: int, workers: int, threads: int) -> None:
     settings = _at(host, place, load())
     if settings.metrics_bind:
         _refuse_taken(*settings.metrics_bind, "METRICS_BIND")
+    observation.check(settings)
     app = house.build(settings)
     _upgrade(app)
     api_key = _development_key(app, settings)
     with app.app_context():
         db.engine.dispose()
     _greet(f"http://{place}", settings, api_key)
+    # What gunicorn's own process says from here on is part of the log too.
+    observation.begin_log(settings)
     Server(settings, bind=place, workers=workers, threads=threads).run()
 
 
@@ -84,10 +87,11 @@ def worker(lanes: str, concurrency: int | None) -> None:
     unknown = set(lanes.split(",")) - set(LANES)
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
-    configure_logs(settings)
+    traces = observation.begin(settings)
     # Whoever listens to this signal has set the logs up; else Celery would raise the level to WARNING.
     setup_logging.connect(_keep_logs, weak=False)
     app = create_app(settings)
+    house.parts(app).traces = traces
     served = [lane for lane in LANES if lane in lanes.split(",")]
     if LANES[0] not in served:
         # Where CPU is short, requests and the workers that serve tokens come first.
@@ -126,7 +130,7 @@ def beat() -> None:
     """Send the sweep that finds due messages when a wake-up was lost; run exactly one, two do no harm."""
     settings = load()
     celery = create_celery(settings)
-    configure_logs(settings)
+    observation.begin(settings)
     heartbeat = Heartbeat(health.BEAT)
     _PulsingScheduler.pulse = staticmethod(heartbeat.beat)
     try:
@@ -137,7 +141,7 @@ def beat() -> None:
 
 
 def _keep_logs(**_: object) -> None:
-    """The logs are as `configure_logs` made them."""
+    """The logs are as `observation` made them."""
 
 
 class _PulsingScheduler(Scheduler):

@@ -8,9 +8,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from email_service.app import configure_logs, create_app
+from email_service.app import create_app
 from email_service.celery_app import create_celery, wake_by
-from email_service.cli import house
+from email_service.cli import house, observation
 from email_service.cli.patient_worker import PatientWorker
 from email_service.engine import create_runner
 from email_service.kernel import figures, heap
@@ -33,6 +33,8 @@ class PlainLogger(Logger):  # type: ignore[misc] # gunicorn has no types
         """Leave both loggers to the root's handler."""
         self.cfg = cfg
         self.error_log.setLevel("WARNING")
+        # gunicorn has taken it away, and a logger without any handler writes bare text.
+        self.error_log.propagate = True
         self.access_log.disabled = True
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
@@ -70,9 +72,10 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """The application, built in the process that serves it: no connection crosses a fork."""
-        configure_logs(self._settings)
+        traces = observation.begin(self._settings)
         figures.share(self._folder)
         app = create_app(self._settings)
+        house.parts(app).traces = traces
         if self._settings.metrics_bind:
             metrics.answer_apart(app, self._settings.metrics_bind[1])
         heap.settle()

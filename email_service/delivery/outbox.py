@@ -188,7 +188,7 @@ _READ = (
     select(
         *_table["id", "client_id", "lane", "template", "locale", "recipient_email", "recipient_name", "cc", "bcc"],
         *_table["reply_to", "sender", "headers", "message_id_header", "created_at", "is_sensitive", "is_forced"],
-        *_table["uncertain_count", "lost_lease_count", "round_began_at"],
+        *_table["uncertain_count", "lost_lease_count", "round_began_at", "request_id", "trace_parent"],
         *table_of(MessageContent).c["variables", "token_nonce"],
         table_of(MessageContent).c.attachments.is_not(None).label("has_attachments"),
         _table.expires_at,

@@ -111,6 +111,7 @@ class Settler:
             bound.info(
                 f"message.{status}",
                 message_id=str(result.message_id),
+                request_id=result.job.message.request_id,
                 reason=reason,
                 route=result.job.route,
                 phase=report.phase,

@@ -37,6 +37,7 @@ class Worker:
     settle: Callable[[Result], None]
     give_back: Callable[[Job], None]  # for a job that was not begun
     has_other_route: Callable[[Job], bool]  # now that the breaker of the job's own has opened
+    trace: Callable[[Result], None]
     attempt_seconds: float  # an attempt is cut off after this; nothing is begun that could outlive its lease
     _away_until_seconds: float = field(default=0.0, init=False)
     _was_refused: bool = field(default=False, init=False)
@@ -130,22 +131,29 @@ class Worker:
             self._was_refused = False
             self.seat.flowed_at_seconds = clock.monotonic_seconds()
             self.breakers.reset(job.route)
-        self.settle(
-            Result(
-                job=job,
-                report=report,
-                started_at=started_at,
-                finished_at=clock.now(),
-                smtp_seconds=smtp_seconds,
-                pause_seconds=pause_seconds,
-            )
+        result = Result(
+            job=job,
+            report=report,
+            started_at=started_at,
+            finished_at=clock.now(),
+            smtp_seconds=smtp_seconds,
+            pause_seconds=pause_seconds,
         )
+        self.trace(result)
+        self.settle(result)
 
     def _note_fault(self, job: Job, report: Report) -> float:
         """What a fault says about the route; how long the message has to wait, 0 if it has another way."""
         if self.pool.is_flowing_elsewhere(self.seat):
             # The server takes others' mail: it has enough connections, and does not want this one.
-            _log.warning("connection.refused", route=job.route, phase=report.phase, reply=report.reply)
+            _log.warning(
+                "connection.refused",
+                message_id=str(job.message_id),
+                request_id=job.message.request_id,
+                route=job.route,
+                phase=report.phase,
+                reply=report.reply,
+            )
             # A server that died a moment ago looks the same; then nobody's mail flows when this worker comes back.
             away_seconds = CROWDED_SECONDS if self._was_refused else REFUSED_SECONDS
             self._away_until_seconds, self._was_refused = clock.monotonic_seconds() + away_seconds, True
@@ -155,5 +163,5 @@ class Worker:
         return 0.0 if self.has_other_route(job) else pause_seconds
 
     def _crash(self, job: Job, error: Exception) -> Report:
-        _log.exception("delivery.crashed", message_id=str(job.message_id))
+        _log.exception("delivery.crashed", message_id=str(job.message_id), request_id=job.message.request_id)
         return Report(outcome=Outcome.RETRY_LATER, phase=Phase.PREPARE, reply=f"internal: {type(error).__name__}")

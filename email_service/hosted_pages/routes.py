@@ -137,6 +137,5 @@ def _redeem(presented: Presented) -> None:
 
 
 def _record(email: str) -> None:
-    actor = callers.stranger()
-    wish = Wish(purpose=_VERIFICATION, email=email, locale=None, ip=actor.ip, request_id=actor.request_id or "")
+    wish = Wish.of(callers.stranger(), purpose=_VERIFICATION, email=email, locale=None)
     transactions.ask(wish, has_place=public_limits.take_place(email, {}))

@@ -9,8 +9,9 @@ import logging.config
 import re
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TextIO
 
 import structlog
@@ -30,10 +31,14 @@ _UNTOUCHED_KEYS = frozenset({"level", "timestamp", "logger", "_record", "_from_s
 
 
 _ENCODER = json.JSONEncoder(default=repr)
+Report = Callable[[Mapping[str, Any], BaseException], None]
 
 
-def configure(*, level: str, is_human: bool) -> None:
-    """Send every log of this process to standard error, in one shape. Calling it again replaces the earlier setting."""
+def configure(*, level: str, is_human: bool, report: Report | None = None) -> None:
+    """Send every log of this process to standard error, in one shape. Calling it again replaces the earlier setting.
+
+    Whoever is given as `report` hears of each event that has an exception.
+    """
     render: Any = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28) if is_human else _render_json
     )
@@ -42,6 +47,7 @@ def configure(*, level: str, is_human: bool) -> None:
         structlog.processors.add_log_level,
         _add_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([_Reporter(report)] if report else []),
         _format_exception,
         hide,
     ]
@@ -71,6 +77,21 @@ def configure(*, level: str, is_human: bool) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=False,
     )
+
+
+class _Reporter:
+    """Tells somebody else of what went wrong, before its traceback becomes text."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        given = event.get("exc_info")
+        error = given if isinstance(given, BaseException) else (given[1] if isinstance(given, tuple) else None)
+        error = sys.exc_info()[1] if given is True else error
+        if error is not None:
+            self._report(event, error)
+        return event
 
 
 class _Lines:
@@ -115,7 +136,7 @@ def hide(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
 def _hidden(value: Any) -> Any:
     if isinstance(value, str):
         return _masked(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int | float | datetime):
         return value
     if isinstance(value, Mapping):
         return {_masked(str(key)): _hidden(each) for key, each in value.items()}

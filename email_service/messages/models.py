@@ -40,6 +40,8 @@ class Message(Identified, Base):
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", _Json)
     client_reference: Mapped[str | None] = mapped_column(String(255))
     message_id_header: Mapped[str] = mapped_column(String(320))  # fixed here, so that every retry carries the same one
+    request_id: Mapped[str | None] = mapped_column(String(128))  # of the request that it came by
+    trace_parent: Mapped[str | None] = mapped_column(String(55))  # the same as W3C Trace Context, where somebody traces
     created_at: Mapped[datetime]
     send_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]  # never sent after this

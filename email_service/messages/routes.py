@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+import structlog
 from flask import Response
 from flask_smorest import Blueprint
 from marshmallow import RAISE
@@ -34,6 +35,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
     with context.single_write() as connection:
         receipt = reception.receive(connection, context.part(Intake), letter, schemas.tell_accepted)
         auth.note_live_key()
+    structlog.contextvars.bind_contextvars(message_id=receipt.answer["id"])
     context.count(*receipt.tallies)
     if receipt.lanes:
         context.parts().wake(set(receipt.lanes))

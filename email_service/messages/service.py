@@ -139,6 +139,8 @@ def settle(draft: Draft, terms: Admission, now: datetime) -> tuple[Accepted, lis
     message = draft.row
     if message["due_at"] is None:
         message["due_at"] = now
+    if terms.actor is not None:
+        message.update(request_id=terms.actor.request_id, trace_parent=terms.actor.trace_parent)
     hindrance = admission.find_hindrance(terms, is_forced=message["is_forced"])
     events = state.begin(message, hindrance)
     accepted = Accepted(message)
@@ -200,6 +202,8 @@ def _build(intake: Intake, template: Template, client_id: UUID, submission: Subm
         "tags": submission.tags,
         "metadata": submission.metadata,
         "client_reference": submission.client_reference,
+        "request_id": None,
+        "trace_parent": None,
         "message_id_header": f"<{message_id}@{sender['email'].rpartition('@')[2]}>",
         "created_at": now,
         "send_at": submission.send_at,

@@ -206,6 +206,8 @@ class Settings:
     metrics_bind: tuple[str, int] | None = field(metadata=env(values.listener))
     log_level: str = field(metadata=env(values.log_level, default="INFO"))
     log_format: LogFormat = field(metadata=env(values.choice(LogFormat), default=LogFormat.JSON))
+    otel_exporter_otlp_endpoint: str | None = field(metadata=env(values.url("https", "http"), show=_scheme_only))
+    sentry_dsn: str | None = field(metadata=env(values.url("https", "http"), show=_scheme_only))
 
     # Derived from the settings above; no variables of their own.
     mail_mode: MailMode

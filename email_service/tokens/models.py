@@ -59,6 +59,7 @@ class TokenRequest(Identified, Base):
     locale: Mapped[str | None] = mapped_column(String(35))
     ip: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str] = mapped_column(String(128))
+    trace_parent: Mapped[str | None] = mapped_column(String(55))
     requested_at: Mapped[datetime]
     due_at: Mapped[datetime]
     try_count: Mapped[int] = mapped_column(default=0)

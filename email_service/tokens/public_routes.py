@@ -34,8 +34,8 @@ blueprint = public_limits.guard_public(
 )
 def ask(wanted: dict[str, Any]) -> dict[str, Any]:
     """Ask for a mail with a link or a code"""
-    purpose, actor = Purpose(wanted["purpose"]), callers.stranger()
-    wish = Wish(**{**wanted, "purpose": purpose}, ip=actor.ip, request_id=actor.request_id or "")
+    purpose = Purpose(wanted["purpose"])
+    wish = Wish.of(callers.stranger(), **{**wanted, "purpose": purpose})
     promise = public_schemas.promise(context.part(Office).terms[purpose].ttl_seconds)
     has_place = public_limits.take_place(wish.email, {**promise, "rate_limited": True})
     transactions.ask(wish, has_place=has_place)

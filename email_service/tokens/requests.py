@@ -7,7 +7,7 @@ asked, a worker holds a request by a lease and no transaction. Knows no HTTP.
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
@@ -35,7 +35,7 @@ MAX_TRIES = 8
 LEASE_SECONDS = 60.0  # many times what a directory may take
 _ROUND_SECONDS = 5.0  # after which the lane's mail has its turn
 _LONGEST_PAUSE_SECONDS = 300
-_GIVEN = ("id", "purpose", "email", "locale", "ip", "request_id", "requested_at", "try_count")
+_GIVEN = ("id", "purpose", "email", "locale", "ip", "request_id", "trace_parent", "requested_at", "try_count")
 _RECORD = insert(table_of(TokenRequest)).values(  # built once: strangers ask often
     due_at=database_now(),
     **{name: bindparam(f"given_{name}", type_=table_of(TokenRequest).c[name].type) for name in _GIVEN},
@@ -53,6 +53,15 @@ class Wish:
     locale: str | None
     ip: str | None
     request_id: str
+    trace_parent: str | None = None
+
+    @classmethod
+    def of(cls, actor: Actor, *, purpose: Purpose, email: str, locale: str | None) -> Self:
+        """What this stranger asked for."""
+        request_id, trace_parent = actor.request_id or "", actor.trace_parent
+        return cls(
+            purpose=purpose, email=email, locale=locale, ip=actor.ip, request_id=request_id, trace_parent=trace_parent
+        )
 
 
 def record(connection: Connection, wish: Wish) -> None:
@@ -64,6 +73,7 @@ def record(connection: Connection, wish: Wish) -> None:
         "locale": wish.locale,
         "ip": wish.ip,
         "request_id": wish.request_id,
+        "trace_parent": wish.trace_parent,
         "requested_at": clock.now(),
         "try_count": 0,
     }
@@ -193,4 +203,4 @@ def _find_refusal(purpose: Purpose, person: Person | None) -> str | None:
 
 
 def _actor(request: TokenRequest | Wish) -> Actor:
-    return Actor(name="public", ip=request.ip, request_id=request.request_id)
+    return Actor(name="public", ip=request.ip, request_id=request.request_id, trace_parent=request.trace_parent)

@@ -6,6 +6,7 @@ The transaction here is the only one that commits on behalf of HTTP; workers are
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import structlog
@@ -19,7 +20,9 @@ from email_service.kernel import orm, tallies
 from email_service.kernel.figures import Figures
 from email_service.kernel.rows import NewRow, insert_together
 from email_service.kernel.tallies import Tally
+from email_service.kernel.traces import NoTraces, RequestSpan, Traces
 
+_INTERNAL = "/v1/"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _Part = TypeVar("_Part")
 
@@ -35,6 +38,7 @@ class Parts:
         self.wake = wake
         self.keyring = Keyring()
         self.figures = Figures()
+        self.traces: Traces = NoTraces()
         self.note_breach: Callable[[str, str, str], None] = note_nothing  # of a quota: its scope, its key and its text
         self._by_type: dict[type, object] = {}
 
@@ -69,6 +73,7 @@ def install(app: Flask) -> None:
     app.session_interface = NoSessions()
     app.before_request(_begin)
     app.after_request(_name_request)
+    app.after_request(_end_span)
     app.teardown_request(_end)
 
 
@@ -86,6 +91,12 @@ def parts_of(app: Flask) -> Parts:
 def part(cls: type[_Part]) -> _Part:
     """The one part of this class."""
     return parts().get(cls)
+
+
+def trace_parent() -> str | None:
+    """What belongs to this request names this as its parent; None where nobody traces."""
+    span: RequestSpan | None = g.get("span")
+    return None if span is None else span.trace_parent
 
 
 def session() -> Session:
@@ -155,10 +166,33 @@ def _begin() -> None:
     g.request_id = given if _REQUEST_ID_FORM.fullmatch(given) else str(orm.new_id())
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    _begin_span()
 
 
 def _name_request(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.get("request_id") or str(orm.new_id())
+    return response
+
+
+def _begin_span() -> None:
+    # A stranger decides neither what belongs together nor what is worth keeping.
+    told = request.headers.get("traceparent") if request.path.startswith(_INTERNAL) else None
+    g.span = parts().traces.begin_request(told)
+    if g.span is not None:
+        structlog.contextvars.bind_contextvars(trace_id=g.span.trace_parent.split("-")[1])
+
+
+def _end_span(response: Response) -> Response:
+    span: RequestSpan | None = g.pop("span", None)
+    if span is not None:
+        rule = request.url_rule
+        words: dict[str, str | int] = {
+            "http.request.method": request.method if rule else "_OTHER",
+            "http.response.status_code": response.status_code,
+            "request_id": g.request_id,
+            **({"http.route": rule.rule} if rule else {}),
+        }
+        span.end(words, is_failed=response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR)
     return response
 
 

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from email_service.delivery.transport import Outcome, Parcel, Phase, Report, nothing_upcoming
-from tests.applications import RESET, Api
+from tests.applications import RESET, WELCOME, Api
 from tests.log_capture import captured_logs, parsed
+from tests.scripted_transport import ACCEPTED, Scripted
+from tests.strangers import Stranger, answer_requests, put_account
 
 TOKEN = "Zk3vX1mQ8rT5yB7nL2wC9dF4gH6jK0pSaUeIoYtRqWx"
 NAME = "Wq7-a-readers-name"
@@ -80,6 +82,31 @@ def test_every_line_is_one_event_of_one_request(said):
     answered = [line for line in lines if line["event"] == "request.answered"]
     assert len({line["request_id"] for line in answered}) == len(answered) == 13
     assert {line["status"] for line in answered} == {200, 202, 400, 401, 404, 422, 500}
+
+
+def test_a_message_is_followed_by_its_ids_from_the_request_to_the_attempt(api):
+    """A request names its message, and what a worker says of the message names the request."""
+    with captured_logs() as stream:
+        accepted = api.post("/v1/messages", json=WELCOME, headers={"X-Request-ID": "r-42"}).json
+        batch = {"messages": [WELCOME, WELCOME]}
+        api.post("/v1/messages/batch", json=batch, headers={"X-Request-ID": "r-43"})
+        api.house.deliver(Scripted([ACCEPTED]))
+    lines = parsed(stream)
+    [answered] = [line for line in lines if line["event"] == "request.answered" and line["request_id"] == "r-42"]
+    assert (answered["message_id"], answered["client"]) == (accepted["id"], "shop")
+    sent = [line for line in lines if line["event"] == "message.sent"]
+    assert [line["request_id"] for line in sent if line["message_id"] == accepted["id"]] == ["r-42"]
+    assert [line["request_id"] for line in sent].count("r-43") == 2
+
+
+def test_token_mail_that_a_stranger_asked_for_names_the_request(house):
+    stranger = Stranger(house)
+    put_account(house)
+    with captured_logs() as stream:
+        request_id = stranger.ask().headers["X-Request-ID"]
+        answer_requests(house)
+        house.deliver(Scripted([ACCEPTED]))
+    assert [line["request_id"] for line in parsed(stream) if line["event"] == "message.sent"] == [request_id]
 
 
 def test_what_nobody_foresaw_is_logged_with_its_traceback_and_request(said):
