@@ -93,6 +93,7 @@ def operations(table: Table) -> dict[str, Callable[[int], Any]]:
         "find who is due": lambda _: _ask(table, lambda session: outbox.find_due_clients(session, LANE)),
         "claim 100, give back": lambda number: _claim(table, number),
         "oldest due": lambda _: _ask(table, lambda session: [outbox.oldest_due_seconds(session, x) for x in LANES]),
+        "count due": lambda _: _ask(table, lambda session: [outbox.count_due(session, lane) for lane in LANES]),
         "list": listed(),
         "list, deep": listed(cursor=_DEEP),
         "list, status": listed(status="failed"),

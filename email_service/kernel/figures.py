@@ -9,8 +9,9 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -51,32 +52,52 @@ _FOLDER = "email-service-figures-"
 disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, which nobody asks for
 
 
+class _Metric:
+    """One metric, and how a tally of its kind is added to it."""
+
+    def __init__(self, kind: type, metric: Counter | Histogram) -> None:
+        self._metric = metric
+        self._labels = attrgetter(*_LABELS[kind])
+        # By their labels, each child's own way to be added to: to look a child up costs as much as to add to it.
+        self._adders: dict[Any, Callable[[float], None]] = {}
+        self._has_amount = isinstance(metric, Histogram)
+
+    def add(self, tally: Any) -> None:
+        """Count this one."""
+        labels = self._labels(tally)
+        adder = self._adders.get(labels) or self.know(tally)
+        adder(getattr(tally, _SECONDS) if self._has_amount else 1)
+
+    def know(self, tally: Any) -> Callable[[float], None]:
+        """Tell of these labels from now on; how to add to them."""
+        labels = self._labels(tally)
+        child = self._metric.labels(*(labels if isinstance(labels, tuple) else (labels,)))
+        self._adders[labels] = child.observe if isinstance(child, Histogram) else child.inc
+        return self._adders[labels]
+
+
 class Figures(Collector):
     """The counts of one application; threads may share it."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._metrics: dict[type, Any] = {}
+        self._metrics: dict[type, _Metric] = {}
         for kind, name in _COUNTERS.items():
-            self._metrics[kind] = Counter(PREFIX + name, _help(kind), _LABELS[kind], registry=self._registry)
+            counter = Counter(PREFIX + name, _help(kind), _LABELS[kind], registry=self._registry)
+            self._metrics[kind] = _Metric(kind, counter)
         for kind, (name, buckets) in _HISTOGRAMS.items():
-            self._metrics[kind] = Histogram(
-                PREFIX + name, _help(kind), _LABELS[kind], buckets=buckets, registry=self._registry
-            )
+            histogram = Histogram(PREFIX + name, _help(kind), _LABELS[kind], buckets=buckets, registry=self._registry)
+            self._metrics[kind] = _Metric(kind, histogram)
 
     def count(self, tallies: Iterable[Tally]) -> None:
         """Add these to what was counted before."""
         for tally in tallies:
-            metric = self._find(tally)
-            if isinstance(metric, Counter):
-                metric.inc()
-            else:
-                metric.observe(getattr(tally, _SECONDS))
+            self._metrics[type(tally)].add(tally)
 
     def expect(self, tallies: Iterable[Tally]) -> None:
         """Tell of these from now on, at first that there was none: a rate needs a number to start from."""
         for tally in tallies:
-            self._find(tally)
+            self._metrics[type(tally)].know(tally)
 
     def collect(self) -> Iterator[Any]:
         """All that was counted, by whichever process of those that share."""
@@ -85,10 +106,6 @@ class Figures(Collector):
             yield from MultiProcessCollector(None, folder).collect()  # type: ignore[no-untyped-call]
         else:
             yield from self._registry.collect()
-
-    def _find(self, tally: Tally) -> Any:
-        kind = type(tally)
-        return self._metrics[kind].labels(*(getattr(tally, name) for name in _LABELS[kind]))
 
 
 def make_folder() -> Path:
