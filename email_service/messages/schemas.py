@@ -28,7 +28,9 @@ _FILENAME = validate.Regexp(r"^[^\x00-\x1f\x7f/\\]+" + END, error="must not hold
 _DESCRIBED_AS_MAILBOX: dict[str, Any] = {
     "type": ["string", "object"],
     "description": "One address, or an object with email and name.",
-    "properties": {"email": {"type": "string"}, "name": {"type": "string"}},
+    "properties": {"email": {"type": "string"}, "name": {"type": ["string", "null"]}},
+    "required": ["email"],
+    "additionalProperties": False,
     "example": {"email": "ada@example.com", "name": "Ada"},
 }
 

@@ -57,13 +57,13 @@ class MailboxField(fields.Field[dict[str, str]]):
         if not isinstance(value, dict):
             raise ValidationError('has to be one address, or an object such as {"email": "ada@example.com"}')
         _refuse_other_members(value)
-        email, name = value.get("email"), value.get("name") or ""
-        if not isinstance(email, str) or not isinstance(name, str):
+        email, name = value.get("email"), value.get("name")
+        if not isinstance(email, str) or not isinstance(name, str | None):
             wrong = "name" if isinstance(email, str) else "email"
             raise ValidationError({wrong: [f"is {'required' if wrong not in value else 'not a string'}"]})
         return {
             "email": _checked("email", addresses.parse, email).email,
-            "name": _checked("name", addresses.display_name, name),
+            "name": _checked("name", addresses.display_name, name or ""),
         }
 
 

@@ -144,6 +144,8 @@ def test_a_header_that_callers_may_not_set_is_refused(api, headers, pointer):
         ({"unknown": 1}, "/unknown"),
         ({"a/b~c": 1}, "/a~1b~0c"),
         ({"to": {"email": "ada@example.com", "nmae": "Ada"}}, "/to/nmae"),
+        ({"to": {"email": "ada@example.com", "name": {}}}, "/to/name"),
+        ({"cc": [{"email": "ada@example.com", "name": 0}]}, "/cc/0/name"),
         ({"template": None}, "/template"),
         ({"template": 7}, "/template"),
         ({"template": "no-such-template"}, "/template"),
