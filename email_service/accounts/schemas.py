@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from email_service.accounts.service import Profile
-from email_service.web.fields import LOCALE, DisplayName, EmailField, Instant
+from email_service.web.fields import LOCALE, DisplayName, EmailField, Flag, Instant
 
 
 class AccountIn(Schema):
@@ -14,12 +14,10 @@ class AccountIn(Schema):
     email = EmailField(required=True, metadata={"example": "ada@example.com"})
     name = DisplayName(load_default="", metadata={"example": "Ada"})
     locale = fields.String(load_default=None, allow_none=True, validate=LOCALE)
-    email_verified = fields.Boolean(load_default=False, truthy={True}, falsy={False})
-    is_disabled = fields.Boolean(
+    email_verified = Flag(load_default=False)
+    is_disabled = Flag(
         data_key="disabled",
         load_default=False,
-        truthy={True},
-        falsy={False},
         metadata={"description": "No token is issued for it, and those it has are revoked."},
     )
 

@@ -11,6 +11,7 @@ from email_service.messages import batch, schemas
 from email_service.messages.service import Accepted
 from email_service.messages.submission import Batch, Submission
 from email_service.web import problems
+from email_service.web.fields import Flag
 
 
 class ItemsField(fields.List[Submission | InvalidInputError]):
@@ -44,11 +45,9 @@ class BatchIn(Schema):
         required=True,
         metadata={"minItems": 1, "maxItems": batch.MAX_ITEMS},
     )
-    is_atomic = fields.Boolean(
+    is_atomic = Flag(
         data_key="atomic",
         load_default=False,
-        truthy={True},
-        falsy={False},
         metadata={"description": "Accept all messages or none."},
     )
 

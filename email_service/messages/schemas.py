@@ -15,6 +15,7 @@ from email_service.web.fields import (
     LOCALE,
     VISIBLE,
     Base64Text,
+    Flag,
     Instant,
     MailboxField,
     decoded_length,
@@ -80,11 +81,9 @@ class MessageIn(Schema):
     client_reference = fields.String(load_default=None, allow_none=True, validate=[validate.Length(1, 255), VISIBLE])
     headers = fields.Dict(keys=fields.String(), values=fields.String(), load_default=dict)
     attachments = fields.List(fields.Nested(AttachmentIn), load_default=list, validate=validate.Length(max=50))
-    is_forced = fields.Boolean(
+    is_forced = Flag(
         data_key="force",
         load_default=False,
-        truthy={True},
-        falsy={False},
         metadata={"description": "Send although the address is suppressed, where the operator allows it."},
     )
 

@@ -9,7 +9,7 @@ from email_service.kernel.derivation import CODE_DIGITS
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
 from email_service.tokens.redemption import Presented
-from email_service.web.fields import END, LOCALE, VISIBLE, EmailField, Instant, write_instant
+from email_service.web.fields import END, LOCALE, VISIBLE, EmailField, Flag, Instant, write_instant
 
 MAX_CONTEXT_BYTES = 4096
 MIN_TTL_SECONDS, MAX_TTL_SECONDS = 60, 30 * 86_400
@@ -43,11 +43,9 @@ class TokenIn(Schema):
     ttl_seconds = fields.Integer(
         load_default=None, allow_none=True, strict=True, validate=validate.Range(MIN_TTL_SECONDS, MAX_TTL_SECONDS)
     )
-    is_delivered = fields.Boolean(
+    is_delivered = Flag(
         data_key="deliver",
         load_default=True,
-        truthy={True},
-        falsy={False},
         metadata={"description": "False: no mail is sent, and the answer holds the token, the code or both."},
     )
 

@@ -85,6 +85,16 @@ class DisplayName(fields.String):
         return name
 
 
+class Flag(fields.Boolean):
+    """True or false; marshmallow's own takes 0 and 1 for them, and words."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> bool:
+        del attr, data, kwargs
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class Base64Text(fields.String):
     """Bytes in standard base64 (RFC 4648 4), kept as the text they came in."""
 
