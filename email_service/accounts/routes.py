@@ -22,6 +22,7 @@ blueprint = auth.protect(
 @blueprint.arguments(schemas.AccountIn())
 @blueprint.response(HTTPStatus.OK, schemas.AccountOut)
 @blueprint.alt_response(HTTPStatus.CREATED, schema=schemas.AccountOut)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def put(profile: Profile, subject: str) -> tuple[Account, HTTPStatus]:
     """Tell the service of an account, or of its changes"""
     with context.transaction() as session:
@@ -32,6 +33,8 @@ def put(profile: Profile, subject: str) -> tuple[Account, HTTPStatus]:
 @blueprint.get("/<path:subject>")
 @auth.requires("accounts:write")
 @blueprint.response(HTTPStatus.OK, schemas.AccountOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNPROCESSABLE_ENTITY.name)
 def get(subject: str) -> Account:
     """One account"""
     with context.glance() as session:
@@ -41,6 +44,8 @@ def get(subject: str) -> Account:
 @blueprint.delete("/<path:subject>")
 @auth.requires("accounts:write")
 @blueprint.response(HTTPStatus.OK, schemas.ErasedOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNPROCESSABLE_ENTITY.name)
 def erase(subject: str) -> dict[str, Any]:
     """Forget an account and all that points to it"""
     with context.transaction() as session:

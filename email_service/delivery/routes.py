@@ -17,6 +17,7 @@ blueprint = auth.protect(
 @blueprint.get("/<uuid:message_id>/explain")
 @auth.requires("messages:read")
 @blueprint.response(HTTPStatus.OK, schemas.ExplanationOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def explain(message_id: UUID) -> Explained:
     """Why a message has not arrived yet"""
     with context.glance() as session:

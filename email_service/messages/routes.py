@@ -29,6 +29,7 @@ blueprint = auth.protect(
 @blueprint.arguments(schemas.MessageIn())
 @blueprint.arguments(schemas.IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.ACCEPTED, schemas.MessageOut)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def send(submission: Submission, headers: dict[str, Any]) -> Response:
     """Accept one message"""
     letter = Letter(submission, auth.caller(), answers.scope_of(headers["key"]), callers.present())
@@ -47,6 +48,7 @@ def send(submission: Submission, headers: dict[str, Any]) -> Response:
 @blueprint.arguments(batch_schemas.BatchIn())
 @blueprint.arguments(schemas.IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.OK, batch_schemas.BatchOut)
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def send_batch(wanted: Batch, headers: dict[str, Any]) -> Response:
     """Accept up to 500 messages"""
     intake, client_id, actor = context.part(Intake), auth.caller().client_id, callers.present()
@@ -70,6 +72,7 @@ def find(wanted: dict[str, Any]) -> Page:
 @blueprint.get("/<uuid:message_id>")
 @auth.requires("messages:read")
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def get(message_id: UUID) -> Message:
     """One message with its delivery attempts"""
     with context.glance() as session:
@@ -80,6 +83,7 @@ def get(message_id: UUID) -> Message:
 @auth.requires("messages:read")
 @blueprint.arguments(schemas.PageIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.EventListOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def find_events(page: dict[str, Any], message_id: UUID) -> Page:
     """The message's events, oldest first"""
     with context.glance() as session:
@@ -90,6 +94,8 @@ def find_events(page: dict[str, Any], message_id: UUID) -> Page:
 @blueprint.post("/<uuid:message_id>/cancel")
 @auth.requires("messages:send")
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def cancel(message_id: UUID) -> Message:
     """Stop a message that has not begun to be sent"""
     with context.transaction() as session:
@@ -100,6 +106,8 @@ def cancel(message_id: UUID) -> Message:
 @auth.requires("messages:send")
 @blueprint.arguments(schemas.RescheduleIn())
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def reschedule(wanted: dict[str, Any], message_id: UUID) -> Message:
     """Give a message that waits other times"""
     with context.transaction() as session:
@@ -109,6 +117,8 @@ def reschedule(wanted: dict[str, Any], message_id: UUID) -> Message:
 @blueprint.post("/<uuid:message_id>/retry")
 @auth.requires("messages:send")
 @blueprint.response(HTTPStatus.OK, schemas.MessageDetailOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def retry(message_id: UUID) -> Message:
     """Try a failed, bounced, uncertain or expired message again"""
     intake = context.part(Intake)

@@ -27,6 +27,7 @@ def find() -> dict[str, Any]:
 @blueprint.get("/<name>")
 @auth.requires("templates:read")
 @blueprint.response(HTTPStatus.OK, schemas.TemplateOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def get(name: str) -> Template:
     """One template with the schema of its variables"""
     return _named(name)
@@ -36,6 +37,7 @@ def get(name: str) -> Template:
 @auth.requires("templates:read")
 @blueprint.arguments(schemas.RenderIn)
 @blueprint.response(HTTPStatus.OK, schemas.RenderedOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def render(body: dict[str, Any], name: str) -> Rendered:
     """Render a template without sending anything"""
     _named(name).check_variables(body["variables"])

@@ -21,6 +21,8 @@ blueprint = auth.protect(
 @auth.requires("sessions:issue")
 @blueprint.arguments(schemas.SessionIn())
 @blueprint.response(HTTPStatus.CREATED, schemas.StartedOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def start(wanted: dict[str, Any]) -> Pair:
     """Start a session for a subject who has signed in"""
     desk, order = context.part(Desk), Order(client_id=auth.caller().client_id, **wanted)

@@ -33,6 +33,7 @@ def find(wanted: dict[str, Any]) -> Page:
 @auth.requires("suppressions:read")
 @blueprint.arguments(schemas.SuppressionWhichIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.OK, schemas.SuppressionOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def get(which: dict[str, Any], email: str) -> Suppression:
     """Why an address must not be mailed"""
     with context.glance() as session:
@@ -57,6 +58,7 @@ def put(given: dict[str, Any], email: str) -> tuple[Suppression, HTTPStatus]:
 @auth.requires("suppressions:write")
 @blueprint.arguments(schemas.SuppressionWhichIn, location="query", unknown=RAISE)
 @blueprint.response(HTTPStatus.NO_CONTENT)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
 def remove(which: dict[str, Any], email: str) -> None:
     """Let an address be mailed again"""
     with context.transaction() as session:

@@ -27,6 +27,8 @@ blueprint = auth.protect(
 @blueprint.arguments(schemas.TokenIn())
 @blueprint.arguments(IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.CREATED, schemas.TokenIssuedOut)
+@blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
     """Issue a token and mail it, or hand it over"""
     order, actor = Order(client_id=auth.caller().client_id, **wanted), callers.present()
@@ -48,6 +50,7 @@ def issue(wanted: dict[str, Any], headers: dict[str, Any]) -> Response:
 @auth.requires("tokens:verify", checks_key_itself=True)
 @blueprint.arguments(schemas.LinkIn())
 @blueprint.response(HTTPStatus.OK, schemas.TokenOut)
+@blueprint.alt_response(HTTPStatus.BAD_REQUEST, "BAD_REQUEST")
 def verify(presented: Presented) -> Any:
     """Look at a token without redeeming it"""
     with context.look() as connection:
@@ -61,6 +64,8 @@ def verify(presented: Presented) -> Any:
 @blueprint.arguments(schemas.RedemptionIn())
 @blueprint.arguments(IdempotencyHeaderIn(), location="headers")
 @blueprint.response(HTTPStatus.OK, schemas.RedeemedOut)
+@blueprint.alt_response(HTTPStatus.BAD_REQUEST, "BAD_REQUEST")
+@blueprint.alt_response(HTTPStatus.CONFLICT, "CONFLICT")
 def consume(presented: Presented, headers: dict[str, Any]) -> Response:
     """Redeem a token or a code exactly once"""
     actor, key_id = callers.present(), auth.caller().key_id
