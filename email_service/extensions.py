@@ -1,8 +1,12 @@
 """The Flask extensions, unbound; `app.create_app` binds them to an application. Knows no setting and no route."""
 
 from http import HTTPStatus
+from typing import Any
 
 import flask_smorest
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_instance
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from flask import Flask
 from flask_limiter import Limiter
 from flask_mail import Mail
@@ -27,13 +31,32 @@ class FaultOut(Schema):
 class ProblemOut(Schema):
     """What every error looks like (RFC 9457)."""
 
-    type = fields.String(required=True)
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
-    detail = fields.String(required=True)
-    code = fields.String(required=True, metadata={"description": "Stable; the one to compare."})
-    request_id = fields.String(required=True)
-    errors = fields.List(fields.Nested(FaultOut))
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    code = fields.String(metadata={"description": "Stable; the one to compare."})
+    request_id = fields.String()
+    errors = fields.List(fields.Nested(FaultOut), metadata={"is_optional": True})
+
+
+class AnswersConverter(OpenAPIConverter):
+    """apispec's converter, which also says that an answer has all members but those that are `is_optional`."""
+
+    def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
+        """Describe the schema; those of answers are named `...Out`."""
+        described: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+        shape = resolve_schema_instance(schema)
+        always = [each for each in shape.fields.values() if not each.metadata.get("is_optional")]
+        if always and type(shape).__name__.endswith("Out"):
+            described["required"] = sorted(each.data_key or each.name for each in always)
+        return described
+
+
+class AnswersPlugin(MarshmallowPlugin):
+    """apispec's plugin with that converter."""
+
+    Converter = AnswersConverter
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc] # flask-smorest has no types
@@ -70,4 +93,4 @@ limiter = CalledLimiter(key_func=lambda: "everybody", strategy="moving-window")
 # Where each process counts for itself; importing the class is what makes the scheme known.
 COUNTS_IN_PROCESS = f"{ProcessStorage.STORAGE_SCHEME[0]}://"
 COUNTS_TOGETHER = SharedStorage.STORAGE_SCHEME[0].removesuffix("redis")  # before the URL of a Redis
-api = Api()
+api = Api(spec_kwargs={"marshmallow_plugin": AnswersPlugin()})

@@ -59,8 +59,8 @@ class BatchIn(Schema):
 class BatchItemOut(Schema):
     """What became of one message of a batch: one of the two."""
 
-    message = fields.Nested(schemas.MessageOut)
-    problem = fields.Nested(ProblemOut)
+    message = fields.Nested(schemas.MessageOut, metadata={"is_optional": True})
+    problem = fields.Nested(ProblemOut, metadata={"is_optional": True})
 
 
 class BatchOut(Schema):

@@ -42,9 +42,9 @@ class PromiseOut(Schema):
 class TooManyWishesOut(ProblemOut):
     """A problem that also says what the ordinary answer would have said."""
 
-    message = fields.String(required=True)
-    token_expires_in_hours = fields.Integer(required=True)
-    rate_limited = fields.Boolean(required=True)
+    message = fields.String()
+    token_expires_in_hours = fields.Integer()
+    rate_limited = fields.Boolean()
 
 
 class ValidOut(Schema):

@@ -71,8 +71,10 @@ class TokenIssuedOut(Schema):
     subject = fields.String()
     expires_at = Instant()
     message_id = fields.UUID(allow_none=True, metadata={"description": "The message that carries it."})
-    token = fields.String(metadata={"description": "Only with deliver: false."})
-    code = fields.String(metadata={"description": "Only with deliver: false, for purposes that have a code."})
+    token = fields.String(metadata={"description": "Only with deliver: false.", "is_optional": True})
+    code = fields.String(
+        metadata={"description": "Only with deliver: false, for purposes that have a code.", "is_optional": True}
+    )
 
 
 class LinkIn(Schema):
