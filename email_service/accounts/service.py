@@ -66,6 +66,9 @@ def put(session: Session, followers: Followers, subject: str, profile: Profile, 
         # Either another account has the address, or what stood in the way was erased in between.
         _refuse_taken(session, subject, profile)
     audit.record(session, actor, "account.added", subject)
+    if profile.is_disabled:
+        # With an email, tokens are issued for subjects of whom nobody has told yet.
+        _revoke(session, followers, subject, actor)
     return session.get_one(Account, subject, populate_existing=True), True
 
 
@@ -83,8 +86,7 @@ def erase(session: Session, followers: Followers, subject: str, actor: Actor) ->
     account = session.scalar(select(Account).where(Account.subject == _checked(subject)).with_for_update())
     if account is None:
         raise _unknown(subject)
-    for revoke in followers.revoke:
-        revoke(session, subject, actor)
+    _revoke(session, followers, subject, actor)
     erased = {name: forget(session, account) for name, forget in followers.erase.items()}
     session.delete(account)
     audit.record(session, actor, "account.erased", subject, **erased)
@@ -125,8 +127,12 @@ def _change(session: Session, followers: Followers, account: Account, profile: P
     reason = "email_changed" if is_moved else "disabled" if account.is_disabled else "enabled"
     audit.record(session, actor, "account.changed", account.subject, reason=reason)
     if is_moved or account.is_disabled:
-        for revoke in followers.revoke:
-            revoke(session, account.subject, actor)
+        _revoke(session, followers, account.subject, actor)
+
+
+def _revoke(session: Session, followers: Followers, subject: str, actor: Actor) -> None:
+    for revoke in followers.revoke:
+        revoke(session, subject, actor)
 
 
 def _refuse_taken(session: Session, subject: str, profile: Profile) -> None:

@@ -29,8 +29,8 @@ def put(house, subject: str = "u-1", email: str = "ada@example.com", **fields) -
         return accounts.put(session, house.parts.get(Followers), subject, Profile(email=email, **fields), SHOP)[1]
 
 
-def issue(house, client_id, subject: str = "u-1", purpose: Purpose = Purpose.PASSWORD_RESET) -> None:
-    order = Order(purpose=purpose, subject=subject, client_id=client_id, is_delivered=False)
+def issue(house, client_id, subject: str = "u-1", purpose: Purpose = Purpose.PASSWORD_RESET, **fields) -> None:
+    order = Order(purpose=purpose, subject=subject, client_id=client_id, is_delivered=False, **fields)
     with house.sessions.begin() as session:
         tokens.issue(session, house.parts.get(Office), order, SHOP)
 
@@ -111,6 +111,17 @@ def test_tokens_end_with_the_address_they_were_mailed_to_and_with_the_account(ei
     assert live(either) == 0
     assert audited(either)[-1] == ("account.changed", "client:shop", "u-1", {"reason": reason})
     assert [data["count"] for *_, data in audited(either, "token.revoked")] == [2]
+
+
+def test_tokens_end_when_their_account_is_told_of_as_disabled_for_the_first_time(either, add_client):
+    """They were issued with an email, before there was an account."""
+    client_id = add_client(either)
+    for subject in ("u-1", "u-2"):
+        issue(either, client_id, subject, email="ada@example.com")
+    put(either, "u-2", "eve@example.com")
+    assert live(either) == 2
+    put(either, is_disabled=True)
+    assert either.execute(select(Token.subject).where(tokens.is_live())) == [("u-2",)]
 
 
 def test_other_changes_leave_tokens_alone(either, add_client):
