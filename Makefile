@@ -7,6 +7,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 HOST ?= 127.0.0.1
 PORT ?= 8000
 EXAMPLE_PORT ?= 8080
+DOCS_PORT ?= 8002
 ARGS ?=
 LOCK_ARGS ?=
 
@@ -28,11 +29,13 @@ MADE := $(VENV)/.made
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# The theme tells on each start until when it is kept up (docs/adr/0028-the-site-and-the-end-of-its-theme.md).
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --quiet $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser spamassassin prometheus fonts screenshots run example test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser spamassassin prometheus fonts screenshots docs docs-serve run example test lint check lock image-test races topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -65,6 +68,12 @@ prometheus: setup ## fetch the Prometheus that the tests of the alerts run, wher
 	mkdir -p $(FETCHED) && cd $(FETCHED) && rm -f *.deb; \
 	if [ "$$(id -u)" = 0 ]; then apt-get -qq update; fi; \
 	apt-get -qq -o APT::Sandbox::User= download prometheus >/dev/null && dpkg-deb --extract prometheus_*.deb . && rm *.deb
+
+docs: setup ## build the documentation as a site into site/, and fail at a dead link
+	@$(MKDOCS) build --strict --quiet && echo "Open site/index.html."
+
+docs-serve: setup ## show the site on http://HOST:DOCS_PORT (8002) while its pages are written
+	@$(MKDOCS) serve --dev-addr $(HOST):$(DOCS_PORT) --watch website --watch email_service/settings --watch email_service/kernel
 
 run: $(RUNTIME) ## set up if need be and start on http://HOST:PORT (127.0.0.1:8000)
 	@LOG_FORMAT=$${LOG_FORMAT:-human} exec $(BIN)/email-service run --host $(HOST) --port $(PORT)
@@ -111,7 +120,7 @@ chaos: setup ## send 10,000 messages while everything is killed at random (ARGS=
 	@$(BIN)/python bench/chaos.py $(ARGS)
 
 clean: ## remove .venv and the caches; the data in var/ stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist .coverage .coverage.*
+	@rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist .coverage .coverage.*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(MADE):

@@ -204,7 +204,7 @@ def tell(tally: Tally, chaos: Chaos, beyond: int, seconds: float) -> None:
         "duration": f"{seconds:.0f} s",
         "faults": kinds,
     }
-    print("| chaos | |\n|---|---|")
+    print("| chaos | in this run |\n|---|---|")
     for name, value in rows.items():
         print(f"| {name} | {value} |")
 

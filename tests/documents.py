@@ -5,6 +5,7 @@ Knows Markdown and shell just well enough for our own pages; `test_docs.py` says
 
 import re
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,7 +16,11 @@ import click
 
 OPERATORS = {"|", "||", "&&", ";", ">", ">>", "<"}
 METHODS = "GET|HEAD|POST|PUT|PATCH|DELETE"
-FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"(?:^<!-- not run: (?P<reason>[^>]+?) -->\n\n)?"
+    r'^```(?P<language>[a-z]*)(?: title="(?P<title>[^"]+)")?\n(?P<content>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
 SETTING = re.compile(r"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=.*)?|([A-Z][A-Z0-9]{2,})=.*")
 FREE = ("/metadata", "/variables_schema", "/sample_variables")  # whose members differ from one to the next
 ADR_PARTS = ["Context", "Decision", "Consequences", "Rejected"]
@@ -51,6 +56,8 @@ class Block:
     language: str
     content: str
     section: str  # everything from the heading above it to the block
+    title: str | None = None  # the file that it is
+    reason: str | None = None  # why no test runs it
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Page:
     @property
     def blocks(self) -> list[Block]:
         return [
-            Block(found[1], found[2], re.split(r"(?m)^#+ ", self.text[: found.start()])[-1])
+            Block(section=re.split(r"(?m)^#+ ", self.text[: found.start()])[-1], **found.groupdict())
             for found in FENCE.finditer(self.text)
         ]
 
@@ -99,6 +106,22 @@ class Page:
 
 
 Check = Callable[[Page, Truth], Iterator[str]]
+
+
+def files(root: Path) -> list[str]:
+    """What is in the repository, or would be with the next commit."""
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split("\0")
+    return sorted({name for name in listed if name and (root / name).is_file()})
+
+
+def pages(root: Path) -> list[Page]:
+    return [Page(name, (root / name).read_text(encoding="utf-8")) for name in files(root) if name.endswith(".md")]
 
 
 def general(path: str) -> str:
@@ -138,7 +161,7 @@ def links_lead_somewhere(page: Page, truth: Truth) -> Iterator[str]:
         found = (truth.root / page.path).parent / path if path else truth.root / page.path
         if not found.exists():
             yield f"{page.path} links to {target}, which does not exist"
-        elif anchor and anchor not in _anchors(found.read_text(encoding="utf-8")):
+        elif anchor and anchor not in anchors(found.read_text(encoding="utf-8")):
             yield f"{page.path} links to {target}, where no heading has that name"
 
 
@@ -191,7 +214,7 @@ def error_codes_are_right(page: Page, truth: Truth) -> Iterator[str]:
 
 
 def decisions_have_all_parts(page: Page, truth: Truth) -> Iterator[str]:
-    if page.path.startswith("docs/adr/") and re.findall(r"(?m)^## (.+)$", page.text) != ADR_PARTS:
+    if re.match(r"docs/adr/\d", page.path) and re.findall(r"(?m)^## (.+)$", page.text) != ADR_PARTS:
         yield f"{page.path} has other parts than {', '.join(ADR_PARTS)}"
 
 
@@ -217,6 +240,12 @@ def missing(names: set[str], page: Page) -> set[str]:
     return names - set(page.spans)
 
 
+def anchors(text: str) -> set[str]:
+    """The names that links can give to the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.+)$", FENCE.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def forbidden(path: str, text: str) -> Iterator[str]:
     """What no file of the project mentions."""
     for what, pattern in FORBIDDEN.items():
@@ -237,11 +266,6 @@ def differences(told: Any, given: Any, pointer: str = "") -> Iterator[str]:
         yield from differences(told[0], given[0], f"{pointer}/0") if told and given else ()
     elif type(told) is not type(given) and None not in {told, given}:
         yield f"{pointer} is {given!r}, not {told!r}"
-
-
-def _anchors(text: str) -> set[str]:
-    headings = re.findall(r"(?m)^#+ (.+)$", FENCE.sub("", text))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def _misuse(command: click.Command, words: list[str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 import rules
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("email_service", "clients", "examples", "tests", "bench")
+FOLDERS = ("email_service", "clients", "examples", "tests", "bench", "website")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 SERVICE = "email_service/messages/service.py"
 CALLS = "clients/python/email_service_client/calls.py"

@@ -2,11 +2,7 @@
 
 import argparse
 import json
-import os
 import re
-import subprocess
-import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +14,6 @@ import flask_migrate
 import pytest
 from documents import Page, Truth
 from error_codes import error_codes
-from werkzeug.serving import make_server
 
 from email_service.app import create_app
 from email_service.cli import serve
@@ -32,15 +27,8 @@ from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
 
 ROOT = Path(__file__).parent.parent
-LISTED = subprocess.run(
-    ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-    cwd=ROOT,
-    capture_output=True,
-    check=True,
-    text=True,
-).stdout.split("\0")
-FILES = sorted({name for name in LISTED if name and (ROOT / name).is_file()})
-PAGES = [Page(name, (ROOT / name).read_text(encoding="utf-8")) for name in FILES if name.endswith(".md")]
+FILES = documents.files(ROOT)
+PAGES = documents.pages(ROOT)
 BY_PATH = {page.path: page for page in PAGES}
 TEMPLATES = {path.parent.name for path in ROOT.glob("templates/email/*/manifest.toml")}
 LOCAL = "http://127.0.0.1:8000"
@@ -69,7 +57,7 @@ BROKEN = [
     (documents.decisions_have_all_parts, "docs/adr/0009-x.md", "# 9. X\n\n## Context\n", "other parts"),
     (documents.nothing_is_praised, "README.md", "A powerful service.", "powerful"),
 ]
-RUN = ("README.md", "docs/quickstart.md", "docs/api.md")  # the pages whose examples are run
+RUN = ("README.md", "docs/api.md")  # the pages whose calls are made here; tests/journeys/test_pages.py runs the rest
 
 
 def names() -> frozenset[str]:
@@ -108,7 +96,7 @@ def truth(service):
     rules = list(service.app.url_map.iter_rules())
     return Truth(
         root=ROOT,
-        targets=frozenset(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text())),
+        targets=frozenset(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text())),
         commands=commands,
         names=names(),
         codes=error_codes(),
@@ -224,38 +212,10 @@ def test_a_wrong_example_is_noticed(service):
     ]
 
 
-def test_the_python_example_sends_a_message(service):
-    [code] = [block.content for block in BY_PATH["README.md"].blocks if block.language == "python"]
-    server = make_server("127.0.0.1", 0, service.app, threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        ran = subprocess.run(
-            [sys.executable, "-c", code.replace(LOCAL, f"http://127.0.0.1:{server.port}")],
-            env={**os.environ, "EMAIL_API_KEY": service.key},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert ran.returncode == 0, ran.stderr
-    assert UUID(ran.stdout.strip())
-
-
 def test_the_readme_shows_what_run_prints(tmp_path, capsys):
     settings = load({"DATABASE_URL": f"sqlite:///{tmp_path}/email_service.db"}, env_file=None)
     serve._greet(LOCAL, settings, "esk_9be8\u2026")
     assert f"```text\n{capsys.readouterr().out}```" in BY_PATH["README.md"].text
-
-
-def test_the_settings_that_the_pages_show_start_a_service(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shown = [block.content for page in PAGES if page.path in RUN for block in page.blocks if block.language == "env"]
-    assert shown
-    for content in shown:
-        (tmp_path / ".env").write_text(content)
-        assert load({}).mail_server
 
 
 def test_every_call_of_the_service_is_on_the_page_about_the_api(truth):
@@ -272,6 +232,15 @@ def test_every_template_status_and_scope_is_named():
     assert documents.missing(TEMPLATES, BY_PATH["README.md"]) == set()
     assert documents.missing({"welcome", "invented"}, api) == {"invented"}
     assert rows == [status.value for status in Status]
+
+
+def test_the_sizes_are_those_of_the_benchmarks():
+    section = BY_PATH["docs/operations.md"].text.partition("## Sizing\n")[2].partition("\n## ")[0]
+    figures = re.findall(r"(?m)^\| .* \| ([\d.,]+(?: ms| MB| GB)?(?:, [\d.]+ ms)?) \| \[", section)
+    assert len(figures) >= 10
+    told = set(re.findall(r"\d[\d.]*", BY_PATH["docs/benchmarks.md"].text.replace(",", "")))
+    for figure in figures:
+        assert set(re.findall(r"\d[\d.]*", figure.replace(", ", " ").replace(",", ""))) <= told, figure
 
 
 def test_no_file_mentions_a_registry_a_machine_or_an_author():

@@ -20,6 +20,8 @@ from tests.wire.server import Script, SmtpServer
 
 CONNECTIONS = 4096
 FAULT = "fault"
+PAGE = "page"
+TOLD = {FAULT: "faults", PAGE: "what was run of the documentation"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -147,13 +149,12 @@ def broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    lines = [
-        line for report in reports if report.when == "call" for name, line in report.user_properties if name == FAULT
-    ]
-    if lines:
-        terminalreporter.section("faults")
-        for line in lines:
-            terminalreporter.write_line(line)
+    told = [told for report in reports if report.when == "call" for told in report.user_properties]
+    for kind, title in TOLD.items():
+        if lines := [line for name, line in told if name == kind]:
+            terminalreporter.section(title)
+            for line in lines:
+                terminalreporter.write_line(line)
     reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if len(report.longrepr) == 3]
     count = Counter("RabbitMQ is missing" in reason for reason in reasons)[True]
     if count:
