@@ -77,7 +77,7 @@ Tally = MessageEvent | TokenIssue | TokenRedemption | QuotaHit | Handover | Smtp
 Count = Callable[[Iterable[Tally]], None]
 
 
-def count_nothing(_facts: Iterable[Tally]) -> None:
+def count_nothing(_tallies: Iterable[Tally]) -> None:
     """For whoever keeps no figures."""
 
 
