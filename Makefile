@@ -9,6 +9,7 @@ PORT ?= 8000
 EXAMPLE_PORT ?= 8080
 DOCS_PORT ?= 8002
 ARGS ?=
+FUZZ_EXAMPLES ?= 200
 LOCK_ARGS ?=
 
 # $(call debian,packages,their name,what else helps): installs Debian's packages, or says who could.
@@ -35,7 +36,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser spamassassin prometheus fonts screenshots docs docs-serve run example test lint check lock image-test races topology chaos clean
+.PHONY: help setup browser spamassassin prometheus fonts screenshots docs docs-serve run example test lint check lock image-test races fuzz topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -112,6 +113,10 @@ image-test: ## build the image and send a mail through it (root on Debian; see d
 races: setup ## the races of tokens and sessions, 200 rounds each instead of 10 (a quarter of an hour)
 	@RACE_ROUNDS=200 $(BIN)/python -m pytest -rP tests/service/test_token_races.py tests/http/test_redemption_races.py \
 		tests/http/test_session_races.py $(ARGS)
+
+fuzz: setup ## requests and lives that nobody thought of, other ones each time (FUZZ_EXAMPLES=200 of each; half an hour)
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout 3600 tests/http/test_contract.py \
+		tests/service/test_message_machine.py tests/service/test_token_machine.py $(ARGS)
 
 topology: setup ## run compose's topology as plain processes (ARGS="--port 8001 --broker amqp://...")
 	@$(BIN)/python bench/topology.py $(ARGS)
