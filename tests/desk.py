@@ -27,7 +27,6 @@ from tests.stand_ins import LOCAL, ROOT
 
 PROGRAM = Path(__file__).with_name("stand_ins.py")
 PLACEHOLDER = re.compile(r"(?m)^export [A-Z]+=\S*\.\.\.\n")
-OUTPUT = "text"  # what a program prints; nothing to run
 MAIL = {"MAIL_SERVER": "smtp.acme.example", "MAIL_DEFAULT_SENDER": "mail@acme.example"}
 
 
@@ -97,8 +96,8 @@ class Desk:
         identifier = f"export ID={self._message_id(script)}\n" if "$ID" in script else ""
         state = "[ ! -e state ] || . ./state\n"
         self._run(["sh", "-eu", "-c", f'{state}{identifier}{script}\ncd "$DESK"; export -p > state'], block)
-        for path in self.folder.glob("state"):
-            path.write_text(_without_the_desk(path.read_text()))
+        kept = self.folder / "state"
+        kept.write_text(_without_the_desk(kept.read_text()))
         self._check_statuses(block, [call["status"] for call in self.calls()[before:]])
 
     def _python(self, block: Block) -> None:
@@ -115,8 +114,7 @@ class Desk:
         assert block.title, f"nothing says which file this is: {block.content}"
         path = self.folder / block.title
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Words are put at the end of a file that is there already.
-        path.write_text((path.read_text() + "\n" if path.exists() else "") + block.content, encoding="utf-8")
+        path.write_text(block.content, encoding="utf-8")
 
     _jinja = _toml
 
@@ -150,7 +148,7 @@ class Desk:
         self.run_sql(block.content)
 
     def _text(self, block: Block) -> None:
-        """What a program prints."""
+        """What a program prints: shown, and neither run nor compared."""
 
     def _start(self) -> None:
         if self.web is None:

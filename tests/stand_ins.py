@@ -17,8 +17,8 @@ LOCAL = "http://127.0.0.1:8000"
 ROOT = Path(__file__).parent.parent
 
 
-def curl(words: list[str]) -> int:
-    """Send one request to DESK_URL in the place of LOCAL, print the answer, and note the call in DESK_CALLS."""
+def read_curl(words: list[str]) -> argparse.Namespace:
+    """The `method`, `url`, `headers` and `body` of a call of the local service."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("-X", dest="method")
@@ -27,8 +27,15 @@ def curl(words: list[str]) -> int:
     parser.add_argument("-sS", action="store_true")
     call = parser.parse_args(words)
     assert call.url.startswith(LOCAL), call.url
+    call.method = call.method or ("GET" if call.body is None else "POST")
+    return call
+
+
+def curl(words: list[str]) -> int:
+    """Send one request to DESK_URL in the place of LOCAL, print the answer, and note the call in DESK_CALLS."""
+    call = read_curl(words)
     answer = requests.request(
-        call.method or ("GET" if call.body is None else "POST"),
+        call.method,
         os.environ["DESK_URL"] + call.url.removeprefix(LOCAL),
         data=None if call.body is None else call.body.encode(),
         headers=dict(header.split(": ", 1) for header in call.headers),

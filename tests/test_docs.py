@@ -1,6 +1,5 @@
 """The documentation is true: what it names exists, what exists is named, and its examples run as it says."""
 
-import argparse
 import json
 import re
 import time
@@ -25,13 +24,13 @@ from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
 from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
+from tests.stand_ins import LOCAL, read_curl
 
 ROOT = Path(__file__).parent.parent
 FILES = documents.files(ROOT)
 PAGES = documents.pages(ROOT)
 BY_PATH = {page.path: page for page in PAGES}
 TEMPLATES = {path.parent.name for path in ROOT.glob("templates/email/*/manifest.toml")}
-LOCAL = "http://127.0.0.1:8000"
 
 
 CODE_TABLE = "".join(f"| `{code}` | {status} | x |\n" for code, status in error_codes().items())
@@ -106,22 +105,15 @@ def truth(service):
 
 def ask(service, words: list[str], message_id: str | None):
     """The answer to a curl command, from the service itself."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("-X", dest="method")
-    parser.add_argument("-H", dest="headers", action="append", default=[])
-    parser.add_argument("-d", dest="body")
-    parser.add_argument("-sS", action="store_true")
     meant = {"$KEY": service.key, "$ID": str(message_id), "$TOKEN": service.token}
     text = [re.sub(r"\$[A-Z]+", lambda found: meant.get(found[0], found[0]), word) for word in words[1:]]
-    call = parser.parse_args([re.sub(r"esk_\S+", service.key, word) for word in text])
-    assert call.url.startswith(LOCAL)
+    call = read_curl([re.sub(r"esk_\S+", service.key, word) for word in text])
     path = call.url.removeprefix(LOCAL)
     if message_id and message_id in path:
         bring_about(service, UUID(message_id), path.rpartition("/")[2] if call.method != "PATCH" else "reschedule")
     return service.app.test_client().open(
         path,
-        method=call.method or ("GET" if call.body is None else "POST"),
+        method=call.method,
         headers=[tuple(re.split(r": *", header, maxsplit=1)) for header in call.headers],
         data=call.body and in_the_future(call.body),
     )

@@ -53,8 +53,12 @@ def tell_page(request: pytest.FixtureRequest) -> Callable[[Page, Desk], None]:
     """Print what was run of a page and what was not; the summary of the run repeats it."""
 
     def say(page: Page, at: Desk) -> None:
+        shown = at.done.pop("text", 0)
         done = ", ".join(f"{count} {language}" for language, count in sorted(at.done.items()))
-        lines = [f"{page.path}: {done or 'nothing'}", *(f"  not run: {reason}" for reason in at.left_out)]
+        lines = [
+            f"{page.path}: run {done or 'nothing'}" + (f"; {shown} show output" if shown else ""),
+            *(f"  not run: {reason}" for reason in at.left_out),
+        ]
         request.node.user_properties += [(PAGE, line) for line in lines]
 
     return say
