@@ -5,9 +5,13 @@ Knows no pytest and nothing of what is fuzzed.
 
 import os
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from tests.applications import House, empty
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))  # of every fuzzed thing; 0: as few as each says
 IS_LONG = EXAMPLES > 0
@@ -26,3 +30,14 @@ def thorough(examples: int, **options: Any) -> settings:
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         **options,
     )
+
+
+def live(house: House, begin: Callable[[], RuleBasedStateMachine]) -> None:
+    """Live through many lives, each begun in the empty house; fewer on PostgreSQL, which is slow to empty."""
+
+    def born() -> RuleBasedStateMachine:
+        empty(house)
+        return begin()
+
+    is_sqlite = str(house.app.config["SQLALCHEMY_DATABASE_URI"]).startswith("sqlite")
+    run_state_machine_as_test(born, settings=thorough(30 if is_sqlite else 6, stateful_step_count=40))

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from email_service.app import create_app, create_brand, find_templates
 from email_service.authoring.trials import Workbench
+from email_service.cli import observation
 from email_service.kernel import logs
 from email_service.settings import Settings, load
 from email_service.web.context import Parts
@@ -17,6 +18,14 @@ def build(settings: Settings | None = None) -> Flask:
     """The application, for a command whose output is for a person: only warnings are logged."""
     logs.configure(level="WARNING", is_human=True)
     return create_app(settings or load())
+
+
+def watched(settings: Settings) -> Flask:
+    """The application, for a process that serves: its log begins, and where settings ask for it, traces and reports."""
+    traces = observation.begin(settings)
+    app = create_app(settings)
+    parts(app).traces = traces
+    return app
 
 
 def parts(app: Flask) -> Parts:

@@ -19,7 +19,6 @@ from celery.signals import setup_logging
 from flask import Flask
 from prometheus_client import CollectorRegistry, start_http_server
 
-from email_service.app import create_app
 from email_service.audit import service as audit
 from email_service.audit.service import OPERATOR
 from email_service.celery_app import create_celery
@@ -87,11 +86,9 @@ def worker(lanes: str, concurrency: int | None) -> None:
     unknown = set(lanes.split(",")) - set(LANES)
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: a lane is one of {', '.join(LANES)}.")
-    traces = observation.begin(settings)
+    app = house.watched(settings)
     # Whoever listens to this signal has set the logs up; else Celery would raise the level to WARNING.
     setup_logging.connect(_keep_logs, weak=False)
-    app = create_app(settings)
-    house.parts(app).traces = traces
     served = [lane for lane in LANES if lane in lanes.split(",")]
     if LANES[0] not in served:
         # Where CPU is short, requests and the workers that serve tokens come first.

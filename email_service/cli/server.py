@@ -8,9 +8,8 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from email_service.app import create_app
 from email_service.celery_app import create_celery, wake_by
-from email_service.cli import house, observation
+from email_service.cli import house
 from email_service.cli.patient_worker import PatientWorker
 from email_service.engine import create_runner
 from email_service.kernel import figures, heap
@@ -72,10 +71,8 @@ class Server(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """The application, built in the process that serves it: no connection crosses a fork."""
-        traces = observation.begin(self._settings)
         figures.share(self._folder)
-        app = create_app(self._settings)
-        house.parts(app).traces = traces
+        app = house.watched(self._settings)
         if self._settings.metrics_bind:
             metrics.answer_apart(app, self._settings.metrics_bind[1])
         heap.settle()

@@ -9,7 +9,6 @@ from datetime import timedelta
 from itertools import pairwise
 from uuid import UUID
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -18,7 +17,6 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import case, select, update
 
@@ -41,7 +39,7 @@ from email_service.suppressions import preferences
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason
 from tests import fuzzing
-from tests.applications import CATALOG, House, empty
+from tests.applications import CATALOG, House
 from tests.fates import DAY, NOBODYS, READERS, REPORTS, after, submission, wishes
 from tests.token_mail import SHOP
 
@@ -287,14 +285,6 @@ class Lives(RuleBasedStateMachine):
         self.excuses[message_id] += 1
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_no_life_of_a_message_breaks_the_rules(request, add_client, database):
+def test_no_life_of_a_message_breaks_the_rules(either, add_client):
     """F1, F2, F10, F13"""
-    house = request.getfixturevalue("house" if database == "sqlite" else "on_postgres")
-
-    def begin() -> Lives:
-        empty(house)
-        return Lives(house, add_client(house))
-
-    settings = fuzzing.thorough(30 if database == "sqlite" else 6, stateful_step_count=40)
-    run_state_machine_as_test(begin, settings=settings)
+    fuzzing.live(either, lambda: Lives(either, add_client(either)))

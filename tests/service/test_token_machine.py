@@ -17,7 +17,6 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
-    run_state_machine_as_test,
 )
 from sqlalchemy import func, select, update
 
@@ -45,7 +44,7 @@ from email_service.tokens.purposes import RULES, Purpose
 from email_service.tokens.redemption import MAX_CODE_TRIES
 from email_service.tokens.requests import Wish
 from tests import fuzzing
-from tests.applications import House, empty
+from tests.applications import House
 from tests.crowd import CHEAP_SCRYPT_COST
 from tests.strangers import answer_requests
 from tests.token_mail import SHOP, by_code, by_link, consume, issue, look, secrets_of
@@ -254,15 +253,7 @@ class Lives(RuleBasedStateMachine):
         return None
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_no_life_of_a_token_breaks_the_rules(request, add_client, monkeypatch, database):
+def test_no_life_of_a_token_breaks_the_rules(either, add_client, monkeypatch):
     """T4, T6, T7, T8"""
     monkeypatch.setitem(derivation._SCRYPT, "n", CHEAP_SCRYPT_COST)
-    house = request.getfixturevalue("house" if database == "sqlite" else "on_postgres")
-
-    def begin() -> Lives:
-        empty(house)
-        return Lives(house, add_client(house))
-
-    settings = fuzzing.thorough(30 if database == "sqlite" else 6, stateful_step_count=40)
-    run_state_machine_as_test(begin, settings=settings)
+    fuzzing.live(either, lambda: Lives(either, add_client(either)))
