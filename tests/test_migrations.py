@@ -1,27 +1,24 @@
 """The migrations make exactly the tables of the models, on both databases, forth and back, also two at once."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import flask_migrate
 import pytest
 import servers
+import turns
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect
 
 from email_service.clients.models import PUBLIC_CLIENT_ID, Client
 from email_service.extensions import db
 from email_service.kernel.orm import Base
 from email_service.settings import resource
-from tests.applications import SECRET_KEY, House, migrate, opened
+from tests.applications import House, migrate, opened
 from tests.token_mail import issue
 
-LOCK_NUMBER = 0x6D61696C  # what migrations/env.py locks
-WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1835100524 AND NOT granted"
 UPGRADE = "from email_service.cli import main; import sys; sys.argv = ['email-service', 'migrate']; main()"
 
 
@@ -153,19 +150,8 @@ def test_the_revisions_are_one_line(house):
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_two_processes_may_migrate_at_the_same_time(database_url, house, tmp_path):
+def test_two_processes_may_migrate_at_the_same_time(database_url, house):
     """F15: each container of a deployment may run it on its start; both are held at the door and let in together."""
-    environ = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY, "PATH": "/usr/bin:/bin"}
-    command, options = [sys.executable, "-c", UPGRADE], {"env": environ, "cwd": tmp_path, "text": True}
-    with ExitStack() as stack:
-        with house.sessions() as door:
-            door.execute(text("SELECT pg_advisory_lock(:number)"), {"number": LOCK_NUMBER})
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            processes = [stack.enter_context(subprocess.Popen(command, **options, **pipes)) for _ in range(2)]
-            while door.scalar(text(WAITING)) < len(processes):
-                assert all(process.poll() is None for process in processes), "it did not wait for its turn"
-                door.execute(text("SELECT pg_sleep(0.05)"))
-            door.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": LOCK_NUMBER})
-        answers = [(process.communicate(timeout=60)[0], process.returncode) for process in processes]
+    answers = turns.migrate_at_once(house, [sys.executable, "-c", UPGRADE], 2)
     assert answers == [("The database is up to date.\n", 0)] * 2
     assert differences(house) == []

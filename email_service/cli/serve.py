@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import click
-import flask_migrate
 import structlog
 from celery.apps.beat import Beat
 from celery.beat import Scheduler, Service
@@ -24,6 +23,7 @@ from email_service.audit.service import OPERATOR
 from email_service.celery_app import create_celery
 from email_service.cli import health, house, observation
 from email_service.cli.server import Server, place_of
+from email_service.cli.upgrade import upgrade
 from email_service.clients import service as clients
 from email_service.delivery import tasks
 from email_service.delivery.runner import STOP_SECONDS, Runner
@@ -57,7 +57,7 @@ def run(host: str, port: int, workers: int, threads: int) -> None:
         _refuse_taken(*settings.metrics_bind, "METRICS_BIND")
     observation.check(settings)
     app = house.build(settings)
-    _upgrade(app)
+    upgrade(app)
     api_key = _development_key(app, settings)
     with app.app_context():
         db.engine.dispose()
@@ -70,8 +70,8 @@ def run(host: str, port: int, workers: int, threads: int) -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to the state that this version needs; safe to run twice, and by several at once."""
-    _upgrade(house.build())
-    print("The database is up to date.")
+    is_current = upgrade(house.build())
+    print("The database is up to date." if is_current else "The database is newer than this version: left as it is.")
 
 
 @click.command()
@@ -175,11 +175,6 @@ def _refuse_taken(host: str, port: int, setting: str = "") -> None:
             way = setting or f"--port (make run PORT={port + 1})"
             hint = f"another process has it, or choose another with {way}"
             raise click.ClickException(f"Cannot listen on {host}:{port} ({error.strerror}): {hint}.") from None
-
-
-def _upgrade(app: Flask) -> None:
-    with app.app_context():
-        flask_migrate.upgrade()
 
 
 def _development_key(app: Flask, settings: Settings) -> str | None:

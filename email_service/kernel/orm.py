@@ -239,6 +239,8 @@ def _refuse_closed(connection: Any, record: Any, _proxy: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    if not connection.get_execution_options().get(_AUTOCOMMIT):
+    options = connection.get_execution_options()
+    # The isolation level is how a migration asks for it (`autocommit_block`).
+    if not options.get(_AUTOCOMMIT) and options.get("isolation_level") != "AUTOCOMMIT":
         # SQLite's deferred transaction that reads first and writes later fails when another writer came between.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.dialect.name == "sqlite" else "BEGIN")

@@ -76,7 +76,11 @@ def look(settings: Settings, glances: sessionmaker[Session], probes: Probes) -> 
     beside = [_look_at_broker(probes), _look_at_limits(settings), _look_at_mail(settings)]
     try:
         with glances() as session:
-            version = session.scalar(text("SELECT version_num FROM alembic_version"))
+            migrations = _judge_version(session.scalar(text("SELECT version_num FROM alembic_version")))
+            if migrations.level is Level.FAILURE:
+                # What the others would ask of it may not be there yet.
+                others = _unknown(_BY_DATABASE[1:], "Not known before the migration.")
+                return Look([Finding("database", Level.OK, "It answers."), migrations, *others, *beside])
             outages, ages = probes.outages(session), probes.oldest_due_seconds(session)
     except SQLAlchemyError:
         lost = Finding(
@@ -85,11 +89,10 @@ def look(settings: Settings, glances: sessionmaker[Session], probes: Probes) -> 
             "It cannot be used: check DATABASE_URL and that it runs, or run `email-service migrate`.",
             "unavailable",
         )
-        others = [Finding(name, Level.WARNING, "Not known without the database.", "unknown") for name in _BY_DATABASE]
-        return Look([lost, *others, *beside])
+        return Look([lost, *_unknown(_BY_DATABASE, "Not known without the database."), *beside])
     found = [
         Finding("database", Level.OK, "It answers."),
-        _judge_version(version),
+        migrations,
         _judge_routes(outages),
         _judge_token_mail(ages[LANES[0]]),
     ]
@@ -105,6 +108,15 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_newer(version: str) -> bool:
+    """Whether a database of this version was migrated by a later version of the service."""
+    return version not in _revisions()[1]
+
+
+def _unknown(names: Sequence[str], reason: str) -> list[Finding]:
+    return [Finding(name, Level.WARNING, reason, "unknown") for name in names]
 
 
 def _look_at_broker(probes: Probes) -> Finding:
@@ -138,10 +150,9 @@ def _look_at_mail(settings: Settings) -> Finding:
 
 
 def _judge_version(version: str | None) -> Finding:
-    heads, known = _revisions()
-    if version in heads:
+    if version in _revisions()[0]:
         return Finding("migrations", Level.OK, "The database is as this version needs it.")
-    if version is None or version in known:
+    if version is None or not is_newer(version):
         detail = "The database is older than this version needs it: run `email-service migrate`."
         return Finding("migrations", Level.FAILURE, detail, "behind")
     # While a new version is rolled out, the old one goes on.

@@ -1,0 +1,60 @@
+"""Brings the database to the state that this version needs, while the version before it serves.
+
+Knows when to try again and when to leave a database alone; what changes is in the migrations.
+"""
+
+import time
+
+import click
+import flask_migrate
+import structlog
+from alembic.migration import MigrationContext
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+
+from email_service.extensions import db
+from email_service.web import checks
+
+_log = structlog.get_logger(__name__)
+
+# Between tries. With the 2 seconds that a migration waits for a lock (migrations/env.py), that is 40 seconds at most.
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+_LOCKED = {"55P03", "40P01"}  # PostgreSQL's lock_not_available and deadlock_detected
+
+
+def upgrade(app: Flask) -> bool:
+    """Whether the database is now as this version needs it; False when it is newer, and was left as it is.
+
+    A newer one is met by a process that starts while the version after its own is rolled out, or after that was taken
+    back. Raises ClickException when others kept a table locked for too long; whatever was not done is undone.
+    """
+    with app.app_context():
+        if _is_ahead():
+            _log.warning("migrations.ahead")
+            return False
+        for pause_seconds in PAUSES_SECONDS:
+            if _try():
+                return True
+            _log.warning("migrations.locked", next_try_seconds=pause_seconds)
+            time.sleep(pause_seconds)
+        if _try():
+            return True
+    raise click.ClickException(
+        "The database was not migrated, because others hold locks on its tables: look for long transactions"
+        " (pg_stat_activity), then run `email-service migrate` again. What serves goes on as before."
+    )
+
+
+def _is_ahead() -> bool:
+    with db.engine.connect() as connection:
+        return any(checks.is_newer(each) for each in MigrationContext.configure(connection).get_current_heads())
+
+
+def _try() -> bool:
+    try:
+        flask_migrate.upgrade()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) not in _LOCKED:
+            raise
+        return False
+    return True
