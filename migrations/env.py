@@ -1,5 +1,7 @@
-"""Runs the migrations over the application's own engine, each in a transaction of its own; two that start at once take
-turns, and none waits long for a lock that others hold."""
+"""Runs the migrations over the application's own engine, each in a transaction that waits for no lock for long.
+
+Two that start at once take turns.
+"""
 
 import time
 from collections.abc import Iterator

@@ -9,6 +9,10 @@ branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
 
+# Adds only, and builds an index on a table that is there concurrently: docs/adr/0030-what-a-migration-may-do.md. What takes
+# away says here why the version before does not need it: contract = "...".
+
+
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}
 

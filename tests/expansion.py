@@ -110,13 +110,10 @@ def _says(*complaints: Complaint) -> Callable[[re.Match[str], set[str]], Iterato
 
 
 _ALTER = rf"ALTER TABLE (?:ONLY )?{_NAME} "
+_MAKE_INDEX = rf'CREATE (?P<unique>UNIQUE )?INDEX (?P<concurrently>CONCURRENTLY )?(?:IF NOT EXISTS )?"?\w+"? ON {_NAME}'
 _RULES: list[tuple[str, Callable[[re.Match[str], set[str]], Iterator[Complaint]]]] = [
     (rf"CREATE TABLE (?:IF NOT EXISTS )?{_NAME} ", _note),
-    (
-        r"CREATE (?P<unique>UNIQUE )?INDEX (?P<concurrently>CONCURRENTLY )?(?:IF NOT EXISTS )?"
-        rf'"?\w+"? ON {_NAME}',
-        _index,
-    ),
+    (_MAKE_INDEX, _index),
     (r'DROP INDEX (?P<concurrently>CONCURRENTLY )?(?:IF EXISTS )?"?(?P<index>\w+)', _lost_index),
     (rf"{_ALTER}ADD COLUMN (?:IF NOT EXISTS )?(?P<rest>.+)", _column),
     (rf"{_ALTER}SET \(", _says()),

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,6 +21,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+SERVING = ["web", "web-public", "worker", "worker-token", "beat"]
 
 
 def known_variables() -> set[str]:
@@ -38,6 +40,22 @@ def seconds(span: str) -> int:
     return sum(int(number) * {"s": 1, "m": 60, "h": 3600}[unit] for number, unit in re.findall(r"(\d+)([smh])", span))
 
 
+def interpolate(text: str, environ: Mapping[str, str]) -> str:
+    """What compose makes of `${NAME:-default}`."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: environ.get(found[1]) or found[2], text)
+
+
+def settings_of(name: str, tmp_path: Path, **environ: str) -> Settings:
+    """Of a service, with these lines in `.env`."""
+    environment = {key: interpolate(value, environ) for key, value in OURS[name]["environment"].items()}
+    for secret in ("DATABASE_URL", "SECRET_KEY"):
+        path = Path(environment[f"{secret}_FILE"])
+        assert path == Path("/run/secrets") / secret.lower()
+        (tmp_path / path.name).write_text("postgresql://user:pass@postgres/name\n" if "URL" in secret else "k" * 43)
+        environment[f"{secret}_FILE"] = str(tmp_path / path.name)
+    return load({**environ, **environment}, None)
+
+
 def parse(words: list[str]) -> str:
     """The name of the command, read as `email-service` would, without running it; a mistake raises."""
     with commands.make_context("email-service", list(words)) as context:
@@ -48,8 +66,10 @@ def parse(words: list[str]) -> str:
 
 
 def test_the_processes_of_the_distributed_shape_are_there():
-    assert set(OURS) == {"migrate", "web", "worker-token", "worker", "beat"}
-    assert set(SERVICES) - set(OURS) == {"postgres", "redis"}
+    assert set(OURS) == {"migrate", *SERVING}
+    assert set(SERVICES) - set(OURS) == {"postgres", "redis", "rabbitmq"}
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {"web-public": ["public"], "rabbitmq": ["rabbitmq"]}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -79,21 +99,33 @@ def test_a_command_that_does_not_exist_is_noticed():
 
 
 def test_the_environment_of_a_service_is_a_whole_set_of_settings(tmp_path):
-    environment = dict(OURS["web"]["environment"])
-    for name in ("DATABASE_URL", "SECRET_KEY"):
-        path = Path(environment[f"{name}_FILE"])
-        assert path == Path("/run/secrets") / name.lower()
-        (tmp_path / path.name).write_text("postgresql://user:pass@postgres/name\n" if "URL" in name else "k" * 43)
-        environment[f"{name}_FILE"] = str(tmp_path / path.name)
-    settings = load(environment, None)
+    settings = settings_of("web", tmp_path)
     assert settings.database_url.startswith("postgresql+psycopg://")
     assert settings.celery_broker_url != settings.redis_url
     assert (settings.expose, settings.mail_mode) == (Expose.ALL, MailMode.CAPTURE)
 
 
 def test_all_processes_have_the_same_settings_and_the_same_image():
+    own = {"environment": OURS["web"]["environment"]}
+    assert {**own["environment"], "EXPOSE": "public"} == OURS["web-public"]["environment"]
     for key in ("environment", "env_file", "image", "secrets"):
-        assert len({json.dumps(service[key], sort_keys=True) for service in OURS.values()}) == 1, key
+        services = [{**OURS["web-public"], **own}, *(each for name, each in OURS.items() if name != "web-public")]
+        assert len({json.dumps(service[key], sort_keys=True) for service in services}) == 1, key
+
+
+def test_a_public_instance_stands_beside_one_that_serves_no_stranger(tmp_path):
+    exposed = {name: settings_of(name, tmp_path, EXPOSE="internal").expose for name in SERVING}
+    assert exposed == {**dict.fromkeys(SERVING, Expose.INTERNAL), "web-public": Expose.PUBLIC}
+
+
+def test_the_rabbitmq_of_its_profile_is_what_the_page_for_operators_points_to(tmp_path):
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    [url] = re.findall(r"(?m)^CELERY_BROKER_URL=(amqp://rabbitmq\S+|amqp://\S+@rabbitmq\S+)$", page)
+    environment = SERVICES["rabbitmq"]["environment"]
+    user, password = (interpolate(environment[f"RABBITMQ_DEFAULT_{name}"], {}) for name in ("USER", "PASS"))
+    assert url == f"amqp://{user}:{password}@rabbitmq:5672//"
+    assert settings_of("worker", tmp_path, CELERY_BROKER_URL=url).celery_broker_url == url
+    assert settings_of("worker", tmp_path).celery_broker_url == "redis://redis:6379/1"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -106,29 +138,31 @@ def test_every_service_is_hardened(name):
     assert not service.get("privileged")
     assert service["tmpfs"]
     assert service["restart"]
-    assert service["healthcheck"] if name != "web" else instructions("HEALTHCHECK")
+    assert service["healthcheck"] if not name.startswith("web") else instructions("HEALTHCHECK")
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "worker-token", "beat"])
+@pytest.mark.parametrize("name", SERVING)
 def test_a_stop_leaves_time_to_finish_what_is_in_flight(name):
     """F15"""
     assert seconds(OURS[name]["stop_grace_period"]) > server.GRACEFUL_SECONDS
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "worker-token", "beat"])
+@pytest.mark.parametrize("name", SERVING)
 def test_nothing_starts_before_the_database_is_migrated(name):
     conditions = {other: after["condition"] for other, after in OURS[name]["depends_on"].items()}
     assert conditions["migrate"] == "service_completed_successfully"
     assert conditions["postgres"] == conditions["redis"] == "service_healthy"
 
 
-def test_only_the_web_service_is_published_and_only_on_this_machine():
+def test_only_web_services_are_published_and_only_on_this_machine():
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert list(published) == ["web"]
-    assert all(port.startswith("127.0.0.1:") for port in published["web"])
+    assert list(published) == ["web", "web-public"]
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+    assert published["web"] != published["web-public"]
     assert [name for name, network in COMPOSE["networks"].items() if network and network.get("internal")] == ["inside"]
     assert SERVICES["postgres"]["networks"] == SERVICES["redis"]["networks"] == ["inside"]
+    assert SERVICES["rabbitmq"]["networks"] == ["inside"]
 
 
 def test_every_secret_comes_from_a_file_and_every_volume_is_declared():
