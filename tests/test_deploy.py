@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 import yaml
 
 from email_service.cli import server
-from email_service.cli.main import commands
-from email_service.settings import Expose, MailMode, Settings, load
-from email_service.settings.variables import Variable
+from email_service.settings import Expose, MailMode, load
+from tests.deployment import known_variables, parse
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -22,12 +20,6 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SERVING = ["web", "web-public", "worker", "worker-token", "beat"]
-
-
-def known_variables() -> set[str]:
-    declared = {each.name.upper(): each.metadata.get("variable") for each in fields(Settings)}
-    variables = {name: variable for name, variable in declared.items() if isinstance(variable, Variable)}
-    return {*variables, *(each.alias for each in variables.values() if each.alias), "SENDER_NAME"}
 
 
 def instructions(name: str) -> list[str]:
@@ -54,15 +46,6 @@ def settings_of(name: str, tmp_path: Path, **environ: str) -> Settings:
         (tmp_path / path.name).write_text("postgresql://user:pass@postgres/name\n" if "URL" in secret else "k" * 43)
         environment[f"{secret}_FILE"] = str(tmp_path / path.name)
     return load({**environ, **environment}, None)
-
-
-def parse(words: list[str]) -> str:
-    """The name of the command, read as `email-service` would, without running it; a mistake raises."""
-    with commands.make_context("email-service", list(words)) as context:
-        name, command, arguments = commands.resolve_command(context, [*context._protected_args, *context.args])
-        assert command is not None
-        command.make_context(name, arguments, parent=context)
-    return name
 
 
 def test_the_processes_of_the_distributed_shape_are_there():

@@ -1,6 +1,6 @@
 """A file whose age says how long ago a process was last at work, for health checks that cannot ask it anything.
 
-Knows neither what the process does nor what should follow when it is silent.
+A service manager that asked for signs of life gets the same ones. Knows neither what the process does nor what should follow when it is silent.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from email_service.kernel import clock
+from email_service.kernel import clock, service_manager
 
 STALE_SECONDS = 30.0
 
@@ -42,6 +42,7 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Give the sign. A disk that takes no file keeps nobody from working; it is told once."""
+        service_manager.tell(service_manager.READY, service_manager.ALIVE)
         try:
             # Never through a link that somebody else left in a folder that everybody writes to.
             descriptor = os.open(find_path(self.role), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
