@@ -36,7 +36,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser spamassassin prometheus fonts screenshots docs docs-serve run example test lint check lock image-test races fuzz topology chaos clean
+.PHONY: help setup browser spamassassin prometheus systemd fonts screenshots docs docs-serve run example test lint check lock image-test races fuzz topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -51,6 +51,10 @@ browser: ## install the Chromium that the tests of the pages drive, where none i
 spamassassin: ## install the SpamAssassin that judges the mail of each template, where none is (root on Debian)
 	@if found=$$(command -v spamassassin); then echo "The tests of the mail ask $$found."; exit 0; fi; \
 	$(call debian,spamassassin,SpamAssassin)
+
+systemd: ## install the systemd-analyze that reads the units of deploy/systemd, where none is (root on Debian)
+	@if found=$$(command -v systemd-analyze); then echo "The tests of the units ask $$found."; exit 0; fi; \
+	$(call debian,systemd,systemd-analyze)
 
 fonts: ## install the fonts that screenshots need for every language, where they are not (root on Debian)
 	@if [ -n "$$(fc-list Roboto)" ] && [ -n "$$(fc-list :lang=ja)" ]; then exit 0; fi; \

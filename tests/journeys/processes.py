@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,12 +146,17 @@ class House:
             check=False,
         )
 
-    def start(self, *arguments: str, log: IO[bytes] | None = None, **settings: str) -> Process:
-        """Start a command that goes on; what it says goes to a file, and its log to `log` if that is given."""
+    def start(
+        self, *arguments: str, log: IO[bytes] | None = None, within: Sequence[str] = (), **settings: str
+    ) -> Process:
+        """Start a command that goes on; what it says goes to a file, and its log to `log` if that is given.
+
+        `within` are the words of a program that begins it.
+        """
         log_path = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
         with log_path.open("wb") as own_log:
             popen = subprocess.Popen(
-                [*LEASH, COMMAND, *arguments],
+                [*LEASH, *within, COMMAND, *arguments],
                 cwd=self.folder,
                 env=self._environment(settings),
                 stdin=subprocess.DEVNULL,
