@@ -112,11 +112,11 @@ class Desk:
 
     def _toml(self, block: Block) -> None:
         assert block.title, f"nothing says which file this is: {block.content}"
-        path = self.folder / block.title
+        path = self.folder / block.title.removeprefix("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.content, encoding="utf-8")
 
-    _jinja = _toml
+    _jinja = _ini = _toml
 
     def _json(self, block: Block) -> None:
         answered = self.calls()[-1]["body"]
@@ -134,7 +134,10 @@ class Desk:
         assert load({} if has_server else MAIL, env_file)
 
     def _yaml(self, block: Block) -> None:
-        """An override of compose.yaml: it changes services that are there, by settings that exist."""
+        """With a title a file, else an override of compose.yaml: of services that are there, by settings that exist."""
+        if block.title:
+            self._toml(block)
+            return
         services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
         override = yaml.safe_load(block.content)
         assert override["services"].keys() <= services.keys()

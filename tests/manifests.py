@@ -28,9 +28,7 @@ class Manifests:
 
     def templates(self) -> dict[str, Object]:
         """What pods are made from, by the name of the Deployment or Job."""
-        return {
-            name: each["spec"]["template"] for kind in sorted(_SCHEDULED) for name, each in self.of(kind).items()
-        }
+        return {name: each["spec"]["template"] for kind in sorted(_SCHEDULED) for name, each in self.of(kind).items()}
 
     def containers(self) -> Iterator[tuple[str, Object]]:
         """Each container, the first ones included, with the name of what runs it."""

@@ -81,14 +81,21 @@ class Prometheus:
 @contextmanager
 def watching(folder: Path, rules: str, jobs: Mapping[str, Sequence[int]]) -> Iterator[Prometheus]:
     """One that scrapes these jobs' ports of this machine and looks at the rules once a second."""
-    program, port = find("prometheus"), free_port()
-    (folder / "rules.yml").write_text(rules, encoding="utf-8")
     scrapes = [
         {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
         for job, ports in jobs.items()
     ]
+    with scraping(folder, rules, scrapes) as watcher:
+        yield watcher
+
+
+@contextmanager
+def scraping(folder: Path, rules: str, scrapes: Sequence[Mapping[str, Any]]) -> Iterator[Prometheus]:
+    """One with these `scrape_configs`, once a second."""
+    program, port = find("prometheus"), free_port()
+    (folder / "rules.yml").write_text(rules, encoding="utf-8")
     every = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
-    config = {"global": every, "rule_files": ["rules.yml"], "scrape_configs": scrapes}
+    config = {"global": every, "rule_files": ["rules.yml"], "scrape_configs": list(scrapes)}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     options = [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "prometheus.log").open("wb") as log:

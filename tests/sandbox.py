@@ -1,7 +1,7 @@
 """Begins a program with the walls that a systemd unit puts around it, as far as a process can put them up by itself.
 
-Run as `python sandbox.py WALLS PROGRAM ARGUMENTS...`, where WALLS is what `walls` made of a unit. Needs libseccomp, which
-comes with systemd. Knows system calls; what folders a process sees is not its business.
+Run as `python sandbox.py WALLS PROGRAM ARGUMENTS...`, where WALLS is what `walls` made of a unit. Needs libseccomp,
+which comes with systemd. Knows system calls; what folders a process sees is not its business.
 """
 
 import ctypes
@@ -93,4 +93,4 @@ def _put_up(forbidden: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     _put_up(json.loads(sys.argv[1]))
-    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606
+    os.execv(sys.argv[2], sys.argv[2:])

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from email_service.cli import server
-from email_service.settings import Expose, MailMode, load
+from email_service.settings import Expose, MailMode, Settings, load
 from tests.deployment import known_variables, parse
 
 ROOT = Path(__file__).parent.parent

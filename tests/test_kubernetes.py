@@ -139,14 +139,18 @@ def test_every_pod_is_hardened(name):
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert {each["mountPath"] for each in container["volumeMounts"]} == {SECRETS, "/tmp", "/srv/var"}  # noqa: S108
+        assert {each["mountPath"] for each in container["volumeMounts"]} == {SECRETS, "/tmp", "/srv/var"}
         assert set(container["resources"]["requests"]) == set(container["resources"]["limits"]) == {"cpu", "memory"}
 
 
 def test_a_service_of_an_unlucky_name_would_be_a_setting(tmp_path):
     """Why no pod gets service links."""
     whole_settings("email-service-web", tmp_path)
-    linked = {"MAIL_SERVER": "smtp.acme.example", "MAIL_DEFAULT_SENDER": "a@acme.example", "MAIL_PORT": "tcp://10.0.0.1"}
+    linked = {
+        "MAIL_SERVER": "smtp.acme.example",
+        "MAIL_DEFAULT_SENDER": "a@acme.example",
+        "MAIL_PORT": "tcp://10.0.0.1",
+    }
     with pytest.raises(SettingsError) as refused:
         load({**environment("email-service-web", tmp_path), **linked}, None)
     assert [fault.pointer for fault in refused.value.faults] == ["MAIL_PORT"]
@@ -173,14 +177,16 @@ def test_services_budgets_and_autoscalers_are_each_of_one_deployment():
     assert set(MANIFESTS.of("Service")) == set(SERVED)
     for name, service in MANIFESTS.of("Service").items():
         assert service["spec"]["selector"] == deployments[name]["spec"]["selector"]["matchLabels"]
-        assert {each["targetPort"] for each in service["spec"]["ports"]} <= {each["name"] for each in work(name)["ports"]}
+        assert {each["targetPort"] for each in service["spec"]["ports"]} <= {
+            each["name"] for each in work(name)["ports"]
+        }
 
 
 def test_processes_listen_where_the_manifests_say(tmp_path):
     for name in set(TEMPLATES) - {"email-service-beat", "email-service-migrate"}:
         ports = {each["name"]: each["containerPort"] for each in work(name)["ports"]}
         metrics = whole_settings(name, tmp_path).metrics_bind
-        assert metrics == ("0.0.0.0", ports.pop("metrics"))  # noqa: S104 - a pod is asked from outside
+        assert metrics == ("0.0.0.0", ports.pop("metrics"))
         command, context = read(work(name)["args"])
         assert ports == ({"http": context.params["port"]} if command == "run" else {})
 

@@ -1,5 +1,6 @@
 """The pods of deploy/kubernetes begin, are looked at, scale, reach each other and end as the service can bear it."""
 
+import re
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from email_service.kernel.lanes import LANES
 from email_service.settings import load
 from tests import manifests, monitoring, prometheus
 from tests.deployment import parse, read
+from tests.journeys.processes import wait_until
 from tests.manifests import containers, matches
 from tests.monitoring import Told
 
@@ -230,22 +232,37 @@ def test_every_pod_is_shut_and_reaches_what_it_needs_alone():
         assert reached == every | (set() if component == "beat" else {5432}) | (mail if name in WORKERS else set())
 
 
-def test_prometheus_finds_every_pod_that_tells_figures_and_names_it_as_the_alerts_do():
-    [scrape] = yaml.safe_load(SCRAPING.read_text(encoding="utf-8"))["scrape_configs"]
-    first = scrape["relabel_configs"][0]
-    assert first["action"] == "keep"
-    name, port = first["regex"].split(";")
-    assert first["source_labels"][0].endswith("_" + NAME.replace(".", "_").replace("/", "_"))
-    telling = {
-        job
-        for job, template in TEMPLATES.items()
-        for container in containers(template)
-        if template["metadata"]["labels"][NAME] == name and port in {each["name"] for each in container.get("ports", ())}
+def discovered(number, name, container, port, phase="Running"):
+    """What Prometheus learns of one port of a pod; nobody answers there."""
+    labels = {
+        f"pod_label_{re.sub('[^a-z]', '_', key)}": value for key, value in TEMPLATES[name]["metadata"]["labels"].items()
     }
-    assert telling == {*WEB, *WORKERS}
-    named = {each.get("target_label"): each for each in scrape["relabel_configs"]}
-    assert {"job", "namespace", "pod"} <= set(named)
-    assert named["job"]["replacement"] == "email-service-$1"
+    found = {**labels, "namespace": "mail", "pod_name": f"{name}-0", "pod_phase": phase}
+    found |= {"pod_container_name": container, "pod_container_port_name": port}
+    return {
+        "targets": [f"127.0.0.1:{number + 1}"],
+        "labels": {f"__meta_kubernetes_{key}": value for key, value in found.items()},
+    }
+
+
+def test_prometheus_finds_every_pod_that_tells_figures_and_names_it_as_the_alerts_do(tmp_path):
+    """By a Prometheus that is told of the pods, for Debian's cannot ask a cluster."""
+    [scrape] = yaml.safe_load(SCRAPING.read_text(encoding="utf-8"))["scrape_configs"]
+    assert scrape.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    ports = [
+        (name, container["name"], port["name"])
+        for name, template in TEMPLATES.items()
+        for container in containers(template)
+        for port in container.get("ports", [{"name": ""}])
+    ]
+    told = [discovered(number, *port) for number, port in enumerate(ports)]
+    told.append(discovered(len(ports), "email-service-worker-bulk", "worker", "metrics", "Succeeded"))
+    with prometheus.scraping(tmp_path, "groups: []\n", [{**scrape, "static_configs": told}]) as watcher:
+        targets = wait_until(lambda: watcher.ask("targets")["activeTargets"])
+    labels = [{key: each["labels"][key] for key in ("job", "namespace", "pod")} for each in targets]
+    assert sorted(labels, key=lambda each: each["job"]) == [
+        {"job": name, "namespace": "mail", "pod": f"{name}-0"} for name in sorted([*WEB, *WORKERS])
+    ]
     assert 'job=~"email-service.*"' in (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What deploy/systemd starts, started as systemd would: with its settings, secrets, walls and a service manager that listens.
+"""What deploy/systemd starts, as systemd would start it: its settings, secrets and walls, and a manager that listens.
 
 What folders a process sees is left out: that needs systemd itself as process 1.
 """
