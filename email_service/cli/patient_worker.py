@@ -25,9 +25,11 @@ STALL_SECONDS = 15  # for each read of a body that a thread reads
 READING_SECONDS = 60.0  # for all reads together, however steadily the body trickles
 SHORTAGE_SECONDS = 0.5  # without accepting, after the process ran out of descriptors
 UNWANTED_SECONDS = 0.01  # to see whether the body that the answer did not need is here already
-PARTING_SECONDS = 2.0  # for the other side to take the answer before the connection is closed (RFC 9112 9.6)
+PARTING_SECONDS = 2.0  # of silence, for the other side to take the answer before we close (RFC 9112 9.6)
+UNLOADING_SECONDS = 15.0  # for a body that was answered before it came; many callers send it first and listen then
+UNLOADING_OCTETS = 64 * 1024**2
 WHOLE_OCTETS = 32_768  # a request up to this size is waited for; it fits into the kernel's buffer
-_PARTING_OCTETS = 65_536
+_PIECE_OCTETS = 65_536
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _NO_DESCRIPTOR_LEFT = (errno.EMFILE, errno.ENFILE)
 _log = structlog.get_logger(__name__)
@@ -156,14 +158,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
             self.nr_conns -= 1
             conn.close()
             return
-        self._await_parting(conn, clock.monotonic_seconds() + PARTING_SECONDS, _PARTING_OCTETS)
+        self._await_parting(conn, clock.monotonic_seconds() + UNLOADING_SECONDS, UNLOADING_OCTETS)
 
     def _await_parting(self, conn: Any, until: float, left: int) -> None:
         """Take what still comes, for closing with something unread would take the answer back."""
 
         def drain() -> None:
             try:
-                count = len(conn.sock.recv(left))
+                count = len(conn.sock.recv(_PIECE_OCTETS))
             except OSError:
                 count = 0
             if 0 < count < left:
@@ -172,7 +174,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
                 self.nr_conns -= 1
                 conn.close()
 
-        self._wait(self._parting, conn, until, drain)
+        self._wait(self._parting, conn, min(until, clock.monotonic_seconds() + PARTING_SECONDS), drain)
 
     def _wait(self, waiting: dict[Any, float], conn: Any, until: float, go_on: Callable[[], None]) -> None:
         waiting[conn] = until

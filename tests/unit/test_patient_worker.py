@@ -16,7 +16,7 @@ from gunicorn.http.parser import Parser
 from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from email_service.cli import refusals
+from email_service.cli import patient_worker, refusals
 from email_service.cli.patient_worker import PatientWorker
 from email_service.kernel import clock
 from tests.log_capture import captured_logs, parsed
@@ -118,6 +118,40 @@ def test_a_thread_reads_no_body_forever(worker, connected):
     conn.sock.sendall(b"answer")
     assert client.recv(10) == b"answer"
     assert not worker._served
+
+
+def test_what_was_answered_before_it_came_is_taken_and_thrown_away(worker, connected):
+    """T28: closed before, the connection would be reset, and the answer lost to whoever reads it after sending."""
+    conn, client = connected()
+    worker.nr_conns = 1
+    conn.sock.sendall(b"answer")
+    worker._part(conn)
+    piece = b" " * patient_worker._PIECE_OCTETS
+    for _ in range(64):
+        client.sendall(piece)
+        worker.wait_for_and_dispatch_events(1)
+        worker.wait_for_and_dispatch_events(0)
+    assert client.recv(10) == b"answer"
+    client.close()
+    for _ in range(64):
+        worker.wait_for_and_dispatch_events(0)
+    assert (conn.sock.fileno(), worker.nr_conns) == (-1, 0)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"), [("UNLOADING_OCTETS", 3), ("UNLOADING_SECONDS", 0.0), ("PARTING_SECONDS", 0.0)]
+)
+def test_nobody_sends_on_forever_after_the_answer(worker, connected, monkeypatch, bound, value):
+    """T28: neither much, nor steadily, nor nothing at all."""
+    conn, client = connected()
+    worker.nr_conns = 1
+    monkeypatch.setattr(patient_worker, bound, value)
+    worker._part(conn)
+    if bound != "PARTING_SECONDS":
+        client.sendall(b"more")
+        worker.wait_for_and_dispatch_events(1)
+    worker.murder_pending()
+    assert (conn.sock.fileno(), worker.nr_conns) == (-1, 0)
 
 
 def test_an_end_of_the_process_is_told_before_the_answers_are_out(worker):
