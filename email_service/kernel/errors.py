@@ -210,6 +210,14 @@ class UnavailableError(ServiceError):
     title = "Unavailable"
 
 
+class FiguresApartError(ServiceError):
+    """Several processes serve here, and each counts for itself. Start them with `email-service run --workers`."""
+
+    status = 501
+    code = "figures_apart"
+    title = "Figures apart"
+
+
 class RenderingError(ServiceError):
     """The template cannot be rendered with these variables."""
 

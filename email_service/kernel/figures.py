@@ -101,7 +101,7 @@ class Figures(Collector):
 
     def collect(self) -> Iterator[Any]:
         """All that was counted, by whichever process of those that share."""
-        if folder := _shared_folder():
+        if folder := shared_folder():
             # Without a registry it looks at nothing but the folder's files.
             yield from MultiProcessCollector(None, folder).collect()  # type: ignore[no-untyped-call]
         else:
@@ -130,6 +130,11 @@ def share(folder: Path) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
+def shared_folder() -> str | None:
+    """Where this process counts together with others; None when it counts for itself."""
+    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+
+
 def _take(path: Path) -> bool:
     """Whether this process holds the file from now on; the lock goes with the process, however that ends."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -140,10 +145,6 @@ def _take(path: Path) -> bool:
         return False
     # Never closed: that would give it up.
     return True
-
-
-def _shared_folder() -> str | None:
-    return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
 
 def _help(kind: type) -> str:

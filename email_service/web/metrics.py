@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from flask import Blueprint, Flask, Response
+from flask import Blueprint, Flask, Response, request
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from email_service.kernel import clock
+from email_service.kernel import clock, figures
+from email_service.kernel.errors import FiguresApartError
 from email_service.kernel.figures import PREFIX, Figures
 from email_service.web import context
 from email_service.web.checks import Probes
@@ -29,14 +30,16 @@ blueprint = Blueprint("metrics", __name__)
 
 @blueprint.get("/metrics")
 def tell() -> Response:
-    """Counts, durations, and how mail stands."""
+    """Counts, durations, and how mail stands; FiguresApartError rather than those of one process among several."""
+    if request.environ["wsgi.multiprocess"] and figures.shared_folder() is None:
+        raise FiguresApartError
     return Response(generate_latest(context.part(CollectorRegistry)), content_type=CONTENT_TYPE_LATEST)
 
 
-def gather(figures: Figures, glances: sessionmaker[Session], probes: Probes) -> CollectorRegistry:
+def gather(counts: Figures, glances: sessionmaker[Session], probes: Probes) -> CollectorRegistry:
     """All that is scraped of one process, and of those that count together with it."""
     registry = CollectorRegistry()
-    registry.register(figures)
+    registry.register(counts)
     registry.register(Standing(glances, probes))
     return registry
 
