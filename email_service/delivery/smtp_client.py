@@ -8,6 +8,7 @@ import smtplib
 import socket
 import ssl
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
 
 from email_service.delivery.smtp_reply import Reply
@@ -24,6 +25,14 @@ class SmtpClient(SmtpWire):
     def offers(self) -> Mapping[str, str]:
         """What the server said it can do (RFC 5321 4.1.1.1), in lower case, each with its parameters."""
         return self.esmtp_features
+
+    @property
+    def certificate_ends_at(self) -> datetime | None:
+        """Until when the server's certificate is good; None in the clear."""
+        certificate = self.sock.getpeercert() if isinstance(self.sock, ssl.SSLSocket) else None
+        if not certificate:
+            return None
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
     def open(self, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Connect and read the banner; with a context, inside TLS from the first octet (RFC 8314)."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn, cast
@@ -162,15 +163,18 @@ class SmtpTransport:
         self._connection.settle()
         return report
 
-    def knock(self) -> Report:
-        """Come as far as a message would be begun, and leave; what that came to, told in the furthest phase."""
+    def knock(self) -> tuple[Report, datetime | None]:
+        """Come as far as a message would be begun, and leave; what that came to, told in the furthest phase.
+
+        Beside it, when the server's certificate ends; None in the clear, and where the server was not reached.
+        """
         attempt = Attempt.lasting(self._limits.attempt_max_seconds)
         try:
-            self._connection.open(attempt)
+            certificate_ends_at = self._connection.open(attempt).certificate_ends_at
         except OSError as error:
-            return smtp_dialogue.of_failure(attempt, error)
+            return smtp_dialogue.of_failure(attempt, error), None
         self._connection.leave()
-        return Report(outcome=Outcome.ACCEPTED, phase=attempt.phase)
+        return Report(outcome=Outcome.ACCEPTED, phase=attempt.phase), certificate_ends_at
 
     def close(self) -> None:
         if self._begun is None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from email_service.diagnosis import mail_servers, sender_domains
+from email_service.diagnosis import mail_servers, sender_domains, unsubscribing
 from email_service.kernel.errors import UnavailableError
+from email_service.rendering.catalog import Catalog
 from email_service.settings import DkimKey, MailMode, MailRoute, Settings
 from email_service.web import checks
 from email_service.web.checks import Finding, Level
@@ -34,6 +35,7 @@ def plan(parts: Parts, find_texts: FindTexts) -> Iterator[Step]:
     )
     if settings.mail_mode is not MailMode.SMTP:
         return
+    yield Step("the links of mail", lambda: unsubscribing.check_links(settings, parts.get(Catalog)))
     for route in settings.mail_routes:
         yield Step(f"the mail server {route.server}:{route.port}", partial(_check_route, settings, route))
     for domain in _find_domains(settings):

@@ -1,26 +1,38 @@
 """Whether each mail server lets this service in, and which setting to look at when it does not. Sends no mail."""
 
+from datetime import datetime, timedelta
 from functools import partial
 
 from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.engine import make_smtp_transport
+from email_service.kernel import clock
 from email_service.settings import MailRoute, Settings, mail_routes
 from email_service.web.checks import Finding, Level
 
+# What renews by itself does so with a month left; time enough for a person, and no alarm in between.
+_CERTIFICATE_WARNING = timedelta(days=21)
 # Replies that are about the login wherever they come (RFC 4954 6).
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
 def check_route(settings: Settings, route: MailRoute) -> Finding:
     """Connect, encrypt and log in as for a message."""
-    report = make_smtp_transport(settings, route).knock()
+    report, certificate_ends_at = make_smtp_transport(settings, route).knock()
     place = f"{route.server}:{route.port}"
     if report.outcome is not Outcome.ACCEPTED:
         detail = f"{place}: {_tell_failure(settings, route, report)}"
         return Finding("mail_server", Level.FAILURE, detail, report.phase.value, route.name)
     how = "over TLS" if route.use_tls or route.use_ssl else "in the clear"
     let_in = f"took the login of {route.username}" if route.username else "lets this service in"
-    return Finding("mail_server", Level.OK, f"{place} {let_in}, {how}.", about=route.name)
+    level, remark = _judge_certificate(certificate_ends_at)
+    return Finding("mail_server", level, f"{place} {let_in}, {how}.{remark}", about=route.name)
+
+
+def _judge_certificate(ends_at: datetime | None) -> tuple[Level, str]:
+    if ends_at is None or ends_at - clock.now() > _CERTIFICATE_WARNING:
+        return Level.OK, ""
+    remark = f" Its certificate ends on {ends_at:%Y-%m-%d}, and mail waits from then on: see that it is renewed."
+    return Level.WARNING, remark
 
 
 def _tell_failure(settings: Settings, route: MailRoute, report: Report) -> str:

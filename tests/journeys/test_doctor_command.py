@@ -1,9 +1,12 @@
 """`email-service doctor` in front of real mail servers, a real DNS server and real mistakes."""
 
 import json
+import re
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -56,15 +59,16 @@ def test_a_whole_installation_is_well_and_nothing_is_sent(house, mail_server, dn
     path.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     record = dns_record(DkimKey("acme.example", "e2026", path))
     known = dns({**GOOD, "e2026._domainkey.acme.example": [record]})
+    settings |= {"PUBLIC_URL": "https://mail.acme.example"}
     installation = migrated(house, DKIM_KEYS=f"acme.example:e2026:{path}", **settings)
     asked = installation.command("doctor", "--dns-server", known.place)
     assert asked.returncode == 0, asked.stdout
     lines = asked.stdout.splitlines()
     assert {line.split()[0] for line in lines} == {"ok"}
     told = [line.split()[1].rstrip(":") for line in lines]
-    checks = ["settings", "database", "migrations", "routes", "token_mail", "broker", "limits", "mail", "mail_server"]
-    assert told == [*checks, "spf", "dkim", "dmarc"]
-    assert [line.partition(" ")[0] for line in asked.stderr.splitlines()] == ["Checking"] * 4
+    checks = ["settings", "database", "migrations", "routes", "token_mail", "broker", "limits", "mail"]
+    assert told == [*checks, "unsubscribing", "mail_server", "spf", "dkim", "dmarc"]
+    assert [line.partition(" ")[0] for line in asked.stderr.splitlines()] == ["Checking"] * 5
     assert "took the login of ada, over TLS" in asked.stdout
     assert "pass-wort-7" not in asked.stdout + asked.stderr
     assert not [command for command in server.commands if command.startswith("MAIL")]
@@ -146,3 +150,38 @@ def test_each_mistake_in_the_settings_is_a_finding(house):
     assert (code, set(found)) == (1, {"settings MAIL_PORT", "settings LOG_FORMAT"})
     refused = house().command("doctor", "--dns-server", "no server")
     assert (refused.returncode, "--dns-server" in refused.stderr) == (2, True)
+
+
+@pytest.fixture
+def ending(serve_mail, authority, ca_file):
+    """A mail server whose certificate ends then, and the settings that fit it."""
+
+    def serve(ends_at: datetime, tls: str) -> dict[str, str]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1", not_after=ends_at).configure_cert(context)
+        use = {"starttls": "MAIL_USE_TLS", "implicit": "MAIL_USE_SSL"}[tls]
+        return smtp_settings(serve_mail(tls=tls, context=context), MAIL_CA_FILE=str(ca_file), **{use: "true"})
+
+    return serve
+
+
+@pytest.mark.parametrize(("days", "tls"), [(20, "starttls"), (20, "implicit"), (22, "starttls")])
+def test_a_certificate_that_ends_within_three_weeks_is_told_while_it_is_still_good(house, ending, dns, days, tls):
+    """F9"""
+    ends_at = datetime.now(UTC) + timedelta(days=days)
+    code, found = examine(migrated(house, **ending(ends_at, tls)), "--dns-server", dns(GOOD).place)
+    assert (code, found["mail_server smtp"][0]) == (0, "warning" if days < 21 else "ok")
+    assert (f"{ends_at:%Y-%m-%d}" in found["mail_server smtp"][1]) is (days < 21)
+
+
+def test_mail_without_its_link_to_unsubscribe_is_told_with_the_setting_to_change(house, serve_mail, dns):
+    """T33"""
+    settings = smtp_settings(serve_mail(), PUBLIC_URL="http://mail.acme.example")
+    code, found = examine(migrated(house, **settings), "--dns-server", dns(GOOD).place)
+    level, sentence = found["unsubscribing"]
+    assert (code, level) == (0, "warning")
+    assert {"notification", "onboarding", "PUBLIC_URL", "http://mail.acme.example"} <= set(
+        re.split(r"[,:]? ", sentence)
+    )
+    captured = examine(migrated(house))[1]
+    assert "unsubscribing" not in captured
