@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from email_service.accounts.directory import Person, Told
-from email_service.kernel import addresses, clock, outbound
+from email_service.kernel import addresses, clock, outbound, subjects
 from email_service.kernel.errors import InvalidInputError, UnavailableError
 from email_service.kernel.orm import new_id
 from email_service.kernel.outbound import NoAnswerError, Target
@@ -26,7 +26,6 @@ KEPT_ANSWERS = 10_000
 
 _OK, _NOT_FOUND = 200, 404
 _KEY_PREFIX = "whsec_"  # Standard Webhooks: what follows is the key in base64
-_SUBJECT_LENGTH = 255
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?")
 _UNAVAILABLE = "The main app did not say whether the account exists, and nothing was recorded. Try again shortly."
 
@@ -139,7 +138,7 @@ def _refuse_other(told: Told, member: str, value: str) -> None:
 
 
 def _subject(told: Any) -> str:
-    if not isinstance(told, str) or not 0 < len(told) <= _SUBJECT_LENGTH or not told.isprintable():
+    if not isinstance(told, str) or not subjects.is_subject(told):
         raise ValueError
     return told
 

@@ -10,6 +10,7 @@ from email_service.accounts.models import Account
 from email_service.accounts.service import Followers, Profile
 from email_service.audit import callers
 from email_service.web import auth, context
+from email_service.web.fields import SUBJECT_STEP
 
 blueprint = auth.protect(
     Blueprint("accounts", __name__, url_prefix="/v1/accounts", description="Who exists in the main app.")
@@ -17,7 +18,7 @@ blueprint = auth.protect(
 
 
 # A subject is the main app's own id, and may hold a slash.
-@blueprint.put("/<path:subject>")
+@blueprint.put("/<path:subject>", parameters=[SUBJECT_STEP])
 @auth.requires("accounts:write")
 @blueprint.arguments(schemas.AccountIn())
 @blueprint.response(HTTPStatus.OK, schemas.AccountOut)
@@ -30,7 +31,7 @@ def put(profile: Profile, subject: str) -> tuple[Account, HTTPStatus]:
     return account, HTTPStatus.CREATED if is_new else HTTPStatus.OK
 
 
-@blueprint.get("/<path:subject>")
+@blueprint.get("/<path:subject>", parameters=[SUBJECT_STEP])
 @auth.requires("accounts:write")
 @blueprint.response(HTTPStatus.OK, schemas.AccountOut)
 @blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")
@@ -41,7 +42,7 @@ def get(subject: str) -> Account:
         return service.get(session, subject)
 
 
-@blueprint.delete("/<path:subject>")
+@blueprint.delete("/<path:subject>", parameters=[SUBJECT_STEP])
 @auth.requires("accounts:write")
 @blueprint.response(HTTPStatus.OK, schemas.ErasedOut)
 @blueprint.alt_response(HTTPStatus.NOT_FOUND, "NOT_FOUND")

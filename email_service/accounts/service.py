@@ -15,11 +15,9 @@ from sqlalchemy.orm import Session
 from email_service.accounts.models import Account
 from email_service.audit import service as audit
 from email_service.audit.service import Actor
-from email_service.kernel import clock
+from email_service.kernel import clock, subjects
 from email_service.kernel.addresses import address_key
 from email_service.kernel.errors import EmailTakenError, InvalidInputError, NotFoundError
-
-SUBJECT_LENGTH = 255
 
 Revoke = Callable[[Session, str, Actor], object]
 Erase = Callable[[Session, Account], int]
@@ -95,9 +93,9 @@ def erase(session: Session, followers: Followers, subject: str, actor: Actor) ->
 
 
 def _checked(subject: str) -> str:
-    if not 0 < len(subject) <= SUBJECT_LENGTH or not subject.isprintable():
+    if not subjects.is_subject(subject):
         raise InvalidInputError.at(
-            "/subject", f"A subject is 1 to {SUBJECT_LENGTH} characters, none of them a control character."
+            "/subject", f"A subject is 1 to {subjects.LONGEST} characters, none of them a control character."
         )
     return subject
 

@@ -8,11 +8,10 @@ from marshmallow import Schema, ValidationError, fields, validate
 
 from email_service.sessions.models import IP_LENGTH, USER_AGENT_LENGTH
 from email_service.sessions.service import PAGE
-from email_service.web.fields import VISIBLE, Instant
+from email_service.web.fields import SUBJECT, Instant
 
 MAX_CLAIMS_BYTES = 4096
 MAX_PAGE = 200
-_SUBJECT = [validate.Length(1, 255), VISIBLE]
 _TOKEN_CHARACTERS = 200  # more than any token has; what is longer is none
 
 
@@ -36,7 +35,7 @@ class SessionIn(Schema):
     """One session to start."""
 
     subject = fields.String(
-        required=True, validate=_SUBJECT, metadata={"description": "The account's id in the main app."}
+        required=True, validate=SUBJECT, metadata={"description": "The account's id in the main app."}
     )
     claims = fields.Dict(
         keys=fields.String(),
@@ -85,7 +84,7 @@ class NothingOut(Schema):
 class SubjectIn(Schema):
     """Whose sessions."""
 
-    subject = fields.String(required=True, validate=_SUBJECT)
+    subject = fields.String(required=True, validate=SUBJECT)
 
 
 class SessionFilterIn(SubjectIn):

@@ -9,11 +9,10 @@ from email_service.kernel.derivation import CODE_DIGITS
 from email_service.tokens.models import Token
 from email_service.tokens.purposes import Purpose
 from email_service.tokens.redemption import Presented
-from email_service.web.fields import END, LOCALE, VISIBLE, EmailField, Flag, Instant, write_instant
+from email_service.web.fields import END, LOCALE, SUBJECT, EmailField, Flag, Instant, write_instant
 
 MAX_CONTEXT_BYTES = 4096
 MIN_TTL_SECONDS, MAX_TTL_SECONDS = 60, 30 * 86_400
-_SUBJECT = [validate.Length(1, 255), VISIBLE]
 _TOKEN_CHARACTERS = 200  # more than any token has; what is longer is none
 
 
@@ -26,7 +25,7 @@ class TokenIn(Schema):
 
     purpose = _purpose(required=True)
     subject = fields.String(
-        required=True, validate=_SUBJECT, metadata={"description": "The account's id in the main app."}
+        required=True, validate=SUBJECT, metadata={"description": "The account's id in the main app."}
     )
     email = EmailField(
         load_default=None, allow_none=True, metadata={"description": "Left out: the address of the account."}
@@ -134,7 +133,7 @@ class RedeemedOut(Schema):
 class TokenFilterIn(Schema):
     """Which tokens to revoke."""
 
-    subject = fields.String(required=True, validate=_SUBJECT)
+    subject = fields.String(required=True, validate=SUBJECT)
     purpose = _purpose(load_default=None)
 
 

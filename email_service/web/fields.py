@@ -8,7 +8,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from email_service.kernel import addresses
+from email_service.kernel import addresses, subjects
 from email_service.kernel.errors import InvalidInputError
 
 # Patterns are published in OpenAPI, so they have to mean the same in Python and in ECMA 262: there `\Z` is a letter,
@@ -18,6 +18,13 @@ LOCALE = validate.Regexp(
     r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?" + END, error="has to be a BCP 47 tag such as pt-BR"
 )
 VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*" + END, error="must not hold control characters")
+SUBJECT = (validate.Length(1, subjects.LONGEST), validate.Regexp(subjects.PATTERN, error=VISIBLE.error))
+# The same for a path, whose parts are described by hand; `kernel.subjects` checks them.
+SUBJECT_STEP = {
+    "in": "path",
+    "name": "subject",
+    "schema": {"type": "string", "minLength": 1, "maxLength": subjects.LONGEST, "pattern": subjects.PATTERN},
+}
 
 
 class Instant(fields.AwareDateTime):
