@@ -37,7 +37,7 @@ def open_claimed(session: Session, catalog: Catalog, leases: Sequence[Lease]) ->
     copies = {row.id: letters.find_copies(row) for row in rows}
     addresses = {row.recipient_email for row in rows}.union(*copies.values())
     found = suppressions.look_up(session, addresses)
-    lost = {row.id: {"lost_leases": row.lost_lease_count} for row in rows if _is_lost(lease_of[row.id])}
+    lost = {row.id: {"lost_leases": row.lost_lease_count} for row in rows if lease_of[row.id].is_after_loss}
     state.record_all(session, "message.lease_lost", lost)
     opened = []
     for row in rows:
@@ -69,10 +69,6 @@ def _find_hindrance(
     if suppression is not None:
         return Status.SUPPRESSED, suppression.reason
     # A worker died with this message in its hands: its last bytes may or may not have left the house.
-    if _is_lost(lease) and (holds or row.lost_lease_count > MAX_LOST_LEASES):
+    if lease.is_after_loss and (holds or row.lost_lease_count > MAX_LOST_LEASES):
         return Status.UNCERTAIN, "lease_lost"
     return None
-
-
-def _is_lost(lease: Lease) -> bool:
-    return lease.claimed_from is Status.SENDING

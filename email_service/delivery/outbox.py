@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, bindparam, case, func, literal, select, update
+from sqlalchemy import Float, Integer, and_, bindparam, case, func, literal, not_, select, update
 from sqlalchemy.orm import Session
 
 from email_service.kernel import clock
@@ -36,8 +36,9 @@ class Lease:
 
     message_id: UUID
     lease_id: UUID
-    claimed_from: Status  # `sending`: the lease before this one was lost
+    claimed_from: Status  # `sending`: a lease was lost, the one before this or an earlier one
     ends_at_seconds: float  # on clock.monotonic_seconds, unless it is renewed
+    is_after_loss: bool = False  # the lease before this one was lost
 
 
 def find_due_clients(session: Session, lane: str) -> list[UUID]:
@@ -54,7 +55,10 @@ def claim(session: Session, lane: str, client_id: UUID, limit: int, lease_second
     lease_id, ends_at = new_id(), clock.monotonic_seconds() + lease_seconds
     given = {"in_lane": lane, "of_client": client_id, "limit": limit, "seconds": lease_seconds, "new_lease": lease_id}
     rows = session.execute(_CLAIM, given)
-    return [Lease(message_id, lease_id, Status(claimed_from or ""), ends_at) for message_id, claimed_from in rows]
+    return [
+        Lease(message_id, lease_id, _STATUSES.get(was) or Status(was), ends_at, was == Status.SENDING)
+        for message_id, was in rows
+    ]
 
 
 def read_claimed(session: Session, leases: Collection[Lease]) -> Sequence[Any]:
@@ -65,7 +69,10 @@ def read_claimed(session: Session, leases: Collection[Lease]) -> Sequence[Any]:
 def give_back(
     session: Session, leases: Collection[Lease], delay_seconds: float = 0, held_by: Hold | None = None
 ) -> None:
-    """Return messages that nobody began to send, as if they had not been claimed; due after the delay."""
+    """Return messages that nobody began to send, as if they had not been claimed; due after the delay.
+
+    One that an earlier lease was lost of stays `sending`, without a lease: it may have left, so nobody can cancel it.
+    """
     session.execute(_GIVE_BACK, {**_identify(leases), "seconds": delay_seconds, "hold": held_by})
 
 
@@ -100,6 +107,9 @@ def _identify(leases: Collection[Lease]) -> dict[str, Any]:
 # Built once: to build one of these takes longer than to run it.
 
 _table = table_of(Message).c
+# What a claim writes down where it finds `sending` without a lease, so that the loss before is not counted once more.
+_GIVEN_BACK = "given_back"
+_STATUSES = {_GIVEN_BACK: Status.SENDING}
 _IN_LANE = (_table.lane == bindparam("in_lane"), _table.due_at.is_not(None))
 _IS_DUE = (*_IN_LANE, _table.due_at <= database_now())
 _STILL_LEASED = (
@@ -164,17 +174,18 @@ def _make_claim() -> Any:
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    was_lost = _table.status == Status.SENDING
+    may_have_left = _table.status == Status.SENDING
+    is_given_back = and_(may_have_left, _table.lease_id.is_(None))
     return (
         update(table_of(Message))
         .where(_table.id.in_(select(due.c.id)))
         .values(
-            claimed_from=_table.status,
+            claimed_from=case((is_given_back, _GIVEN_BACK), else_=_table.status),
             status=Status.SENDING,
             lease_id=bindparam("new_lease"),
             held_by=None,
             due_at=_IN_SECONDS,
-            lost_lease_count=_table.lost_lease_count + case((was_lost, 1), else_=0),
+            lost_lease_count=_table.lost_lease_count + case((and_(may_have_left, not_(is_given_back)), 1), else_=0),
         )
         .returning(_table.id, _table.claimed_from)
     )
@@ -202,13 +213,11 @@ _GIVE_BACK = (
     update(table_of(Message))
     .where(*_STILL_LEASED)
     .values(
-        status=_table.claimed_from,
+        status=case((_table.claimed_from == _GIVEN_BACK, Status.SENDING), else_=_table.claimed_from),
         due_at=_IN_SECONDS,
         held_by=bindparam("hold"),
         lease_id=None,
         claimed_from=None,
-        # The claim counted an earlier lease as lost; the next claim finds `sending` again and counts it again.
-        lost_lease_count=_table.lost_lease_count - case((_table.claimed_from == Status.SENDING, 1), else_=0),
     )
 )
 _RENEW = update(table_of(Message)).where(*_STILL_LEASED).values(due_at=_IN_SECONDS).returning(_table.id)

@@ -53,7 +53,8 @@ class Message(Identified, Base):
     due_at: Mapped[datetime | None]
     held_by: Mapped[str | None] = mapped_column(String(20))  # why `due_at` was put off without a try; see outbox.Hold
     lease_id: Mapped[UUID | None]  # whose the present lease is; a result without it is not written
-    claimed_from: Mapped[str | None] = mapped_column(String(20))  # the status before the lease; `sending`: one was lost
+    # The status before the lease; `sending`: the lease before it was lost; `given_back`: one before that was.
+    claimed_from: Mapped[str | None] = mapped_column(String(20))
     attempt_count: Mapped[int] = mapped_column(default=0)  # tries that count against the schedule of retries
     uncertain_count: Mapped[int] = mapped_column(default=0)  # times that no reply came after the final dot
     lost_lease_count: Mapped[int] = mapped_column(default=0)  # times that a worker died holding it

@@ -59,6 +59,7 @@ class Lives(RuleBasedStateMachine):
         self.attempts: Counter[UUID] = Counter()
         self.accepted: Counter[UUID] = Counter()
         self.excuses: Counter[UUID] = Counter()  # why one more copy may have gone out
+        self.losses: Counter[UUID] = Counter()  # leases that ended in a worker's hands
         self.headers: dict[UUID, str] = {}
 
     def at(self, message_id: UUID) -> Message | None:
@@ -162,10 +163,14 @@ class Lives(RuleBasedStateMachine):
     def claim(self, limit, are_late):
         if are_late:
             self.wait()
+        with self.house.parts.glances() as session:
+            leased = set(session.scalars(select(Message.id).where(Message.lease_id.is_not(None))))
         with self.house.sessions.begin() as session:
             leases = [each for lane in LANES for each in outbox.claim(session, lane, self.client_id, limit, 180)]
             assert all(lease.claimed_from in {*CLAIMABLE, Status.SENDING} for lease in leases)
             assert self.ended.keys().isdisjoint(lease.message_id for lease in leases)
+            assert [lease.is_after_loss for lease in leases] == [lease.message_id in leased for lease in leases]
+            self.losses.update(lease.message_id for lease in leases if lease.is_after_loss)
             opened = opening.open_claimed(session, CATALOG, leases)
         superseded = self.superseded()
         for job in opened:
@@ -173,7 +178,7 @@ class Lives(RuleBasedStateMachine):
             assert message.expires_at is None or message.expires_at > clock.now() - timedelta(seconds=1)
             assert message.id not in superseded
             assert message.is_forced or not self.is_stopped(message)
-            self.excuses[message.id] += job.lease.claimed_from is Status.SENDING
+            self.excuses[message.id] += job.lease.is_after_loss
         self.jobs += opened
 
     @rule(names=st.lists(st.sampled_from(sorted(REPORTS)), min_size=1, max_size=3), is_late=st.booleans())
@@ -262,6 +267,7 @@ class Lives(RuleBasedStateMachine):
     def check_events(self, session, message, status):
         names = [each.name.removeprefix("message.") for each in session.scalars(message.events.select())]
         assert names[0] == "accepted"
+        assert names.count("lease_lost") == self.losses[message.id]
         told = [Status(name) for name in names if name in set(Status)]
         for before, now in pairwise(told):
             assert state.is_allowed(before, now) or (before in CLAIMABLE and state.is_allowed(Status.SENDING, now))

@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import insert, select, update
 from time_machine import travel
 
-from email_service.delivery import outbox
+from email_service.delivery import opening, outbox
 from email_service.kernel import clock
+from email_service.kernel.errors import StatusConflictError
 from email_service.kernel.orm import database_now, new_id
-from email_service.messages.models import Message
+from email_service.messages import life
+from email_service.messages.models import Event, Message
 from email_service.messages.state import Status
+from tests.applications import CATALOG
 
 LEASE_SECONDS = 180.0
 
@@ -170,6 +173,33 @@ def test_giving_back_a_lost_lease_takes_nothing_from_its_new_holder(either, add_
         outbox.give_back(session, [lost])
     message = either.message(held.message_id)
     assert (message.status, message.lease_id) == ("sending", held.lease_id)
+
+
+def test_a_loss_is_counted_and_told_once_however_often_the_message_is_given_back(either, add_client):
+    """F1: each time its route is still down, for hours perhaps. Meanwhile it may have left, so nobody cancels it."""
+    client_id = add_client(either)
+    [message_id] = add(either, client_id)
+    either.claim()
+    end_leases(either)
+    for number in range(4):
+        with either.sessions.begin() as session:
+            [lease] = outbox.claim(session, "transactional", client_id, 10, LEASE_SECONDS)
+            opening.open_claimed(session, CATALOG, [lease])
+        assert (lease.claimed_from, lease.is_after_loss) == (Status.SENDING, number == 0)
+        with either.sessions.begin() as session:
+            outbox.give_back(session, [lease], held_by=outbox.Hold.ROUTE_DOWN)
+        message = either.message(message_id)
+        assert (message.status, message.lease_id, message.lost_lease_count) == ("sending", None, 1)
+        with either.sessions.begin() as session, pytest.raises(StatusConflictError):
+            life.cancel(session, client_id, message_id)
+    with either.sessions.begin() as session:
+        names = list(session.scalars(select(Event.name).where(Event.message_id == message_id)))
+    assert names.count("message.lease_lost") == 1
+    # A worker that dies with it all the same is another loss.
+    either.claim()
+    end_leases(either)
+    [lease] = either.claim()
+    assert (lease.is_after_loss, either.message(message_id).lost_lease_count) == (True, 2)
 
 
 def test_leases_and_due_times_go_by_the_clock_of_the_database(either, add_client):
