@@ -208,10 +208,10 @@ def test_some_that_migrate_at_once_take_turns_also_when_an_index_is_built(on_pos
 
 
 @contextmanager
-def reading(house: House) -> Iterator[None]:
+def reading(house: House, table: str = "messages") -> Iterator[None]:
     """Somebody, such as a backup, who has looked at the messages and has not ended the transaction."""
     with house.sessions() as session:
-        session.execute(text("SELECT count(*) FROM messages"))
+        session.execute(text(f"SELECT count(*) FROM {table}"))
         yield
 
 
@@ -245,6 +245,18 @@ def test_a_migration_that_never_gets_its_lock_says_so_and_leaves_everything_as_i
     assert columns_of(on_postgres, "messages").isdisjoint({"note", "is_noted"})
     assert on_postgres.execute("SELECT to_regclass('notes')") == [(None,)]
     assert upgrading.upgrade(on_postgres.app)
+
+
+def test_the_revisions_before_the_one_that_gets_no_lock_stay(on_postgres, come_to_know, monkeypatch):
+    """Each is a transaction of its own, so that none holds its locks for the sake of the others."""
+    monkeypatch.setattr(upgrading, "PAUSES_SECONDS", ())
+    before = version_of(on_postgres)
+    with on_postgres.app.app_context():
+        flask_migrate.downgrade(revision="0007")
+    come_to_know('    op.add_column("suppressions", sa.Column("note", sa.Text(), nullable=True))')
+    with reading(on_postgres, "suppressions"), pytest.raises(click.ClickException, match="others hold locks"):
+        upgrading.upgrade(on_postgres.app)
+    assert version_of(on_postgres) == before
 
 
 def test_an_index_that_was_not_finished_is_made_anew(on_postgres, come_to_know):

@@ -31,6 +31,8 @@ def migrate_at_once(house: House, command: Sequence[str], count: int) -> list[tu
                 )
                 for _ in range(count)
             ]
+            for process in processes:
+                stack.callback(process.kill)
 
             def is_everybody_here() -> bool:
                 ended = [process.communicate()[0] for process in processes if process.poll() is not None]
