@@ -178,6 +178,22 @@ def test_it_reads_well_in_a_browser(theme, size, browser, address):
     assert said == []
 
 
+def test_the_path_of_a_message_is_read_on_a_phone_without_scrolling(browser, address):
+    width, height = SIZES["phone"]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(address + "index.html")
+    frame = page.locator(".diagram", has=page.get_by_role("img", name="The path of a message"))
+    assert frame.evaluate("frame => frame.scrollWidth <= frame.clientWidth")
+    scale = frame.locator("svg").evaluate("drawing => drawing.getScreenCTM().a")
+    assert 14 * scale >= 12
+    inside = """drawing => [...drawing.querySelectorAll('text')].every(text => {
+        const [words, sheet] = [text.getBoundingClientRect(), drawing.getBoundingClientRect()];
+        return words.left >= sheet.left && words.right <= sheet.right;
+    })"""
+    assert frame.locator("svg").evaluate(inside)
+    page.close()
+
+
 def test_the_search_finds_a_setting(browser, address):
     page = browser.new_page()
     page.goto(address + "index.html")
