@@ -5,8 +5,12 @@ import inspect
 import io
 import re
 import secrets
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import documents
 import pytest
 from documents import Page
 from test_client_calls import mails
@@ -16,6 +20,20 @@ from email_service_client.rooms import Room, asks
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE = Page("clients/python/README.md", README.read_text(encoding="utf-8"))
+
+# Without a registry, and into no environment.
+OFFLINE = ["--no-index", "--no-deps", "--no-build-isolation"]
+OPTIONS = {"install": [*OFFLINE, "--dry-run", "--ignore-installed"], "wheel": OFFLINE}
+
+
+def pip(folder: Path, words: list[str]) -> str:
+    """What pip says to a command of the page; AssertionError when it fails, and for an extra that there is not."""
+    declared = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {extra for word in words for extra in re.findall(r"\[(\w+)\]", word)} <= {*declared["optional-dependencies"]}
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *words, *OPTIONS[words[0]]]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +57,30 @@ def test_the_examples_run(shown):
     assert "invalid_input [('/variables/name', 'is required')]" in printed
     first, second = printed.splitlines()[-2:]
     assert first == second
+
+
+def test_it_is_installed_as_the_page_says(tmp_path):
+    (tmp_path / "clients").symlink_to(README.parents[1])
+    shell = [block for block in PAGE.blocks if block.language == "sh"]
+    commands = [command.words for block in shell for command in documents.commands(block.content)]
+    assert {words[0] for words in commands} == {"pip"}
+    told = {words[1]: pip(tmp_path, words[1:]) for words in commands}
+    assert re.search(r"Would install .*email-service-client", told["install"])
+    assert [path.suffix for path in (tmp_path / "dist").iterdir()] == [".whl"]
+
+
+@pytest.mark.parametrize(
+    "words", [["install", "./clients/nowhere"], ["install", "./clients/python[invented]"], ["wheel", "--invented", "."]]
+)
+def test_a_wrong_way_to_install_it_is_noticed(tmp_path, words):
+    (tmp_path / "clients").symlink_to(README.parents[1])
+    with pytest.raises(AssertionError):
+        pip(tmp_path, words)
+
+
+def test_no_block_of_the_page_is_left_out():
+    assert {block.language for block in PAGE.blocks} == {"sh", "python"}
+    assert [block for block in PAGE.blocks if block.reason] == []
 
 
 def test_a_password_is_reset_as_the_page_says(shown, web):
