@@ -1,6 +1,7 @@
-"""A collector of OpenTelemetry on loopback, which keeps the spans that it is sent. Knows nothing of their meaning."""
+"""A collector of OpenTelemetry and a Sentry on loopback, which keep what comes. Knows nothing of its meaning."""
 
 import gzip
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+_PROJECT = "1"  # of Sentry
+
 
 @dataclass
 class Collector:
@@ -17,6 +20,7 @@ class Collector:
 
     port: int
     spans: list[Any] = field(default_factory=list)
+    crashes: list[dict[str, Any]] = field(default_factory=list)
 
     def named(self, name: str) -> list[Any]:
         return [span for span in self.spans if span.name == name]
@@ -24,6 +28,23 @@ class Collector:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def dsn(self) -> str:
+        return f"http://key@127.0.0.1:{self.port}/{_PROJECT}"
+
+    def take(self, path: str, body: bytes) -> int:
+        """The status of the answer."""
+        if path == "/v1/traces":
+            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for scope in of_resource.scope_spans:
+                    self.spans += scope.spans
+        elif path == f"/api/{_PROJECT}/envelope/":
+            # An envelope: its head, the head of its first item, and that item.
+            self.crashes.append(json.loads(body.splitlines()[2]))
+        else:
+            return 404
+        return 200
 
 
 @contextmanager
@@ -33,10 +54,7 @@ def collecting() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            for of_resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                for scope in of_resource.scope_spans:
-                    collector.spans += scope.spans
-            self.send_response(200 if self.path == "/v1/traces" else 404)
+            self.send_response(collector.take(self.path, body))
             self.send_header("Content-Length", "0")
             self.end_headers()
 

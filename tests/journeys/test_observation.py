@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.journeys import collector
@@ -46,6 +47,20 @@ def test_a_call_is_followed_through_celery_to_the_mail_server(installation):
     assert json.loads(answered)["trace_id"] == TRACE
 
 
+def test_a_crash_of_a_process_reaches_sentry(installation, database):
+    with collector.collecting() as collected:
+        running = installation(SENTRY_DSN=collected.dsn)
+        web = running.serve()
+        web.api_key = running.create_client()
+        with psycopg.connect(database["DATABASE_URL"].replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("UPDATE clients SET scopes = '5'")
+        assert web.call("GET", "/v1/messages", headers=CALL).status_code == 500
+        [crash] = wait_until(lambda: collected.crashes)
+    assert (crash["tags"]["event"], crash["tags"]["request_id"]) == ("request.failed", "r-42")
+    assert crash["exception"]["values"][-1]["type"] == "TypeError"
+    assert web.api_key not in str(crash)
+
+
 def test_every_line_of_every_process_is_one_event(installation):
     """T27: also of gunicorn's own process, of Celery, and of a process that is killed."""
     running, port = installation(), free_port()
@@ -81,12 +96,13 @@ def test_every_line_of_every_process_is_one_event(installation):
     [("SENTRY_DSN", "sentry", "sentry_sdk"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel", "opentelemetry")],
     ids=["sentry", "otel"],
 )
-def test_an_extra_that_is_missing_is_named_in_one_sentence(house, redis_url, tmp_path, command, wanted):
+def test_an_extra_that_is_missing_is_named_in_one_sentence(house, redis_url, command, wanted):
     setting, extra, library = wanted
+    installation = house(CELERY_BROKER_URL=redis_url)
     # As if it was not installed: this comes before the library.
-    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{library!r}] = None\n")
-    settings = {setting: "http://key@127.0.0.1:1/1", "CELERY_BROKER_URL": redis_url, "PYTHONPATH": str(tmp_path)}
-    refused = house(**settings).command(command)
+    (installation.folder / "sitecustomize.py").write_text(f"import sys; sys.modules[{library!r}] = None\n")
+    settings = {setting: "http://key@127.0.0.1:1/1", "PYTHONPATH": str(installation.folder)}
+    refused = installation.command(command, **settings)
     assert refused.returncode == 1
     assert refused.stderr == (
         f"Error: {setting} is set, and what it needs is not installed: "
