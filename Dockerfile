@@ -9,11 +9,12 @@ RUN python3 -m venv tools && python3 -m venv --without-pip /opt/venv
 
 # All that is ever downloaded, each file held against the lock's hashes, none of it run. Whoever installs through a mirror
 # gives pip's own settings as a secret (`--secret id=pip,src=pip.conf`), which leaves no trace in the image.
-COPY requirements.lock ./
+COPY requirements-image.lock ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    tools/bin/python -m pip download --quiet --require-hashes --only-binary=:all: --dest wheels -r requirements.lock
+    tools/bin/python -m pip download --quiet --require-hashes --only-binary=:all: --dest wheels -r requirements-image.lock
 
-# From those files alone: the build tools into one environment, the wheel of the service and what it needs into the other.
+# From those files alone: the build tools into one environment, the wheel of the service and what it needs into the other,
+# with the extras, which do nothing unless set.
 COPY pyproject.toml README.md ./
 COPY email_service email_service
 COPY migrations migrations
@@ -21,7 +22,7 @@ COPY templates templates
 RUN tools/bin/python -m pip install --quiet --no-index --find-links=wheels hatchling \
     && tools/bin/python -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir=wheels . \
     && tools/bin/python -m pip --python=/opt/venv/bin/python install --quiet --no-index --find-links=wheels --no-compile \
-        email-service \
+        "email-service[otel,sentry]" \
     && /opt/venv/bin/python -I -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib \
     && /opt/venv/bin/python -I -c "from email_service.settings import resource as r; import sys; \
 sys.exit(not all((r(name) / probe).exists() for name, probe in (('templates', 'email'), ('migrations', 'env.py'))))"

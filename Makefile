@@ -103,16 +103,18 @@ check: lint ## run all that CI runs: lint, then the tests
 	@echo "pytest: the tests"
 	@$(BIN)/python -m pytest $(ARGS)
 
-lock: ## write both lock files anew (LOCK_ARGS=--upgrade for newer versions)
+lock: ## write the lock files anew (LOCK_ARGS=--upgrade for newer versions)
 	@echo "Resolving dependencies, about half a minute..."
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	$(PYTHON) -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip --disable-pip-version-check --quiet install uv; \
 	"$$folder/bin/uv" $(COMPILE) --group build --output-file requirements.lock >/dev/null; \
-	"$$folder/bin/uv" $(COMPILE) --group dev --output-file requirements-dev.lock >/dev/null
+	"$$folder/bin/uv" $(COMPILE) --group dev --output-file requirements-dev.lock >/dev/null; \
+	"$$folder/bin/uv" $(COMPILE) --group build --all-extras --constraint requirements-dev.lock \
+		--output-file requirements-image.lock >/dev/null
 
-image-test: ## build the image and send a mail through it (root on Debian; see docs/operations.md)
-	@tests/image/run.sh
+image-test: prometheus ## build the image and run journeys with it (root on Debian, minutes; see docs/operations.md)
+	@tests/image/run.sh $(ARGS)
 
 races: setup ## the races of tokens and sessions, 200 rounds each instead of 10 (a quarter of an hour)
 	@RACE_ROUNDS=200 $(BIN)/python -m pytest -rP tests/service/test_token_races.py tests/http/test_redemption_races.py \

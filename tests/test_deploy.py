@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -46,6 +47,11 @@ def settings_of(name: str, tmp_path: Path, **environ: str) -> Settings:
         (tmp_path / path.name).write_text("postgresql://user:pass@postgres/name\n" if "URL" in secret else "k" * 43)
         environment[f"{secret}_FILE"] = str(tmp_path / path.name)
     return load({**environ, **environment}, None)
+
+
+def locked(name: str) -> set[tuple[str, str]]:
+    """Each package of this lock and its version."""
+    return set(re.findall(r"(?m)^([\w-]+)(?:\[.+\])?==([^ ]+)", (ROOT / name).read_text(encoding="utf-8")))
 
 
 def test_the_processes_of_the_distributed_shape_are_there():
@@ -179,3 +185,12 @@ def test_the_wheel_carries_what_the_image_needs_at_run_time():
     assert "email_service.settings import resource" in DOCKERFILE
     assert all(f"COPY {folder} {folder}" in DOCKERFILE for folder in ("email_service", "migrations", "templates"))
     assert "--require-hashes" in DOCKERFILE
+
+
+def test_the_image_has_every_extra_and_nothing_that_the_tests_did_not_run():
+    runtime, image, development = (locked(f"requirements{kind}.lock") for kind in ("", "-image", "-dev"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = {re.match(r"[\w-]+", requirement)[0] for requirements in extras.values() for requirement in requirements}
+    assert f'"email-service[{",".join(extras)}]"' in DOCKERFILE
+    assert runtime < image < development
+    assert wanted <= {name for name, _ in image - runtime}

@@ -27,14 +27,15 @@ def needed(name: str) -> set[str]:
     return {distribution for distribution, _ in found}
 
 
+wanted = needed("email-service[otel,sentry]")
 installed = {canonicalize_name(each.name) for each in metadata.distributions()}
 sources = [path for path in Path(sys.prefix).rglob("*.py") if "site-packages" in path.parts]
 report = {
-    "unneeded": sorted(installed - needed("email-service")),
-    "missing": sorted(needed("email-service") - installed),
+    "unneeded": sorted(installed - wanted),
+    "missing": sorted(wanted - installed),
     "leftovers": [
         *(name for name in ("pip", "setuptools", "hatchling") if find_spec(name)),
-        *(path for path in ("/etc/pip.conf", "/build", "/srv/requirements.lock") if Path(path).exists()),
+        *(path for path in ("/etc/pip.conf", "/build", "/srv/requirements-image.lock") if Path(path).exists()),
         *(name for name in os.environ if name.startswith("PIP_")),
     ],
     "uncompiled": sum(not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")) for path in sources),
