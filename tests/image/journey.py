@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from os import environ
 from pathlib import Path
 from secrets import token_hex, token_urlsafe
@@ -25,6 +26,7 @@ USER = "10001"
 POSTGRES_PORT, REDIS_PORT = 5432, 6379
 STOPPED_WITHIN_SECONDS = 15
 SHOWN_WITHIN_SECONDS = 5.0
+WELL_WITHIN_SECONDS = 30.0
 WELCOME = {"template": "welcome", "variables": {"name": "Ada"}}
 MUST_HAVE_SERVERS = environ.get("CI", "").lower() not in {"", "0", "false"}
 
@@ -203,6 +205,11 @@ def serve_once(image: str, options: list[str], cleanup: ExitStack, api_key: str)
     assert_stops(container)
 
 
+def is_well(container: Container, role: str) -> bool:
+    """As compose.yaml asks."""
+    return container.execute("email-service", "health", role).returncode == 0
+
+
 def live_with_celery(steps: Steps, image: str, cleanup: ExitStack, options: list[str], api_key: str) -> None:
     server = environ.get("TEST_REDIS_URL", "redis://127.0.0.1:6379/15")
     if not is_listening(server):
@@ -215,16 +222,19 @@ def live_with_celery(steps: Steps, image: str, cleanup: ExitStack, options: list
             f"{server} is in use; name an empty database in TEST_REDIS_URL"
         )
         cleanup.callback(run_python, image, redis, server, "flushdb")
-        workers = [Container(image, options, [name]) for name in ("worker", "beat")]
-        for each in workers:
+        workers = {name: Container(image, options, [name]) for name in ("worker", "beat")}
+        for each in workers.values():
             cleanup.callback(each.remove)
-        for each in workers:
+        for each in workers.values():
             each.wait_until_connected(urlsplit(server).port or REDIS_PORT)
             assert_has_no_rights(each)
+    with steps.step("Celery: `health` finds both of them well, inside"):
+        for name, each in workers.items():
+            wait_until(partial(is_well, each, name), WELL_WITHIN_SECONDS, f"a healthy {name}")
     with steps.step("Celery: what `run` takes, the worker delivers"):
         serve_once(image, options, cleanup, api_key)
     with steps.step(f"Celery: SIGTERM ends both with 0 within {STOPPED_WITHIN_SECONDS} s"):
-        for each in workers:
+        for each in workers.values():
             assert_stops(each)
 
 

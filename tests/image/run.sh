@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image and runs it, as root on a Debian machine without any container engine. Prints a line for each step.
+# Builds the image, runs it, and runs journeys of the tests with it, as root on a Debian machine without any container engine.
+# Prints a line for each step, then what pytest says of the journeys. `make image-test` makes ready what those need.
 #
 # IMAGE_CACHE      where the base system and the image's layers are kept between runs
 # STORAGE_DRIVER   overlay, or vfs where overlay file systems cannot be mounted (larger and slower)
@@ -12,6 +13,7 @@ cache=${IMAGE_CACHE:-/var/cache/email-service-image}
 base=localhost/email-service-base:bookworm
 image=localhost/email-service:test
 log=$cache/log
+journeys=(test_monitoring.py test_observation.py test_figures_apart.py test_distribution.py test_shutdown.py)
 
 [ "$(id -u)" = 0 ] || { echo "image: run this as root; it makes a base system and starts containers." >&2; exit 1; }
 install -d -m 0700 "$cache"
@@ -83,4 +85,12 @@ step "buildah, podman, debootstrap and runc are installed" install_tools
 configure_tools
 step "the base image is there" make_base
 step "the image is built" build_image
-exec python3 "$root/tests/image/journey.py" "$image" "$base"
+
+# Containers that a killed run left, this one's own included; the storage has no others.
+trap 'podman rm --force --all --time 0 >"$log" 2>&1' EXIT
+status=0
+python3 "$root/tests/image/journey.py" "$image" "$base" || status=1
+# The same journeys as everywhere, with containers in the place of processes.
+cd "$root"
+TEST_IMAGE=$image .venv/bin/python -m pytest "${journeys[@]/#/tests/journeys/}" "$@" || status=1
+exit $status

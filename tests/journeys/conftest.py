@@ -12,7 +12,7 @@ import pytest
 import servers
 import trustme
 
-from tests.journeys import brokers, sink
+from tests.journeys import brokers, containers, sink
 from tests.journeys.private_servers import PrivatePostgres, PrivateRedis, private_postgres, private_redis
 from tests.journeys.processes import House, measured
 from tests.journeys.town import Town, open_town
@@ -22,6 +22,10 @@ CONNECTIONS = 4096
 FAULT = "fault"
 PAGE = "page"
 TOLD = {FAULT: "faults", PAGE: "what was run of the documentation"}
+
+
+def pytest_report_header() -> str:
+    return f"the service: {f'containers of {containers.IMAGE}' if containers.IMAGE else 'processes'}"
 
 
 @pytest.fixture(scope="session", autouse=True)

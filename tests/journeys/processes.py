@@ -1,6 +1,7 @@
 """Starts real `email-service` processes in a folder of their own, and lets none of them outlive a test.
 
-Knows processes, ports and HTTP; refuses to know what the service should do.
+With TEST_IMAGE they are containers of that image. Knows processes, ports and HTTP; refuses to know what the service
+should do.
 """
 
 import os
@@ -20,6 +21,9 @@ from typing import IO, Any, Self
 
 import requests
 
+from tests.journeys import containers
+from tests.journeys.containers import Container
+
 COMMAND = str(Path(sys.executable).with_name("email-service"))
 # Where Linux offers it, a process ends with the tests even when those are killed; gunicorn's workers follow it.
 LEASH = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
@@ -27,6 +31,8 @@ LEASH = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv"))
 _TREE = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 START_SECONDS = 40
 STOP_SECONDS = 40
+# A command, its environment, and the container that it makes.
+_Way = tuple[list[str], dict[str, str], Container | None]
 _KEY = re.compile(r"esk_[0-9a-f]{12}_[A-Za-z0-9_-]+")
 
 
@@ -58,6 +64,11 @@ class Process:
 
     popen: subprocess.Popen[bytes]
     log_path: Path
+    container: Container | None = None  # what it runs in; `popen` is then podman, which hands SIGTERM on
+
+    @property
+    def pid(self) -> int:
+        return self.container.pid() if self.container else self.popen.pid
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
@@ -67,17 +78,22 @@ class Process:
 
     def children(self) -> list[int]:
         """The processes it started, such as gunicorn's workers."""
-        listed = Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children")
-        # The kernel's list misses some of them while others end.
-        return sorted({int(pid) for _ in range(3) for pid in listed.read_text().split()})
+        return containers.children(self.pid)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended; negative for the signal that ended it."""
+        code = self.popen.wait(STOP_SECONDS)
+        return containers.exit_code(code) if self.container else code
 
     def terminate(self) -> int:
         """SIGTERM, as an init system sends it; the exit code."""
         self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(STOP_SECONDS)
+        return self.wait()
 
     def kill(self) -> None:
         """SIGKILL for the whole group: nobody gets to tidy up."""
+        if self.container:
+            self.container.kill(self.popen, STOP_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait(STOP_SECONDS)
@@ -136,10 +152,11 @@ class House:
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
+        command, environment, _ = self._way(arguments, settings)
         return subprocess.run(
-            [COMMAND, *arguments],
+            command,
             cwd=self.folder,
-            env=self._environment(settings),
+            env=environment,
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
@@ -154,17 +171,18 @@ class House:
         `within` are the words of a program that begins it.
         """
         log_path = self.folder / f"{len(self.processes)}-{arguments[0]}.log"
+        command, environment, container = self._way(arguments, settings)
         with log_path.open("wb") as own_log:
             popen = subprocess.Popen(
-                [*LEASH, *within, COMMAND, *arguments],
+                [*LEASH, *within, *command],
                 cwd=self.folder,
-                env=self._environment(settings),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=own_log,
                 stderr=log or subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.processes.append(Process(popen, log_path))
+        self.processes.append(Process(popen, log_path, container))
         return self.processes[-1]
 
     def serve(self, *arguments: str, port: int | None = None, **settings: str) -> Web:
@@ -198,6 +216,13 @@ class House:
     def logs(self) -> str:
         return "\n".join(process.log() for process in self.processes)
 
+    def _way(self, words: Sequence[str], settings: dict[str, str]) -> _Way:
+        """How a process of the service begins."""
+        if not containers.IMAGE:
+            return [COMMAND, *words], self._environment(settings), None
+        container = Container()
+        return container.command(self.folder, words, {**self.settings, **settings}), dict(os.environ), container
+
     def _environment(self, settings: dict[str, str]) -> dict[str, str]:
         return {**_TREE, "PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **self.settings, **settings}
 
@@ -212,4 +237,4 @@ def stop_all(processes: Iterable[Process]) -> list[int]:
     stopping = list(processes)
     for process in stopping:
         process.popen.send_signal(signal.SIGTERM)
-    return [process.popen.wait(STOP_SECONDS) for process in stopping]
+    return [process.wait() for process in stopping]

@@ -11,7 +11,7 @@ from tests.journeys.town import Town
 
 def test_a_database_that_restarts_refuses_callers_politely_and_costs_no_message(town, tell):
     """F4"""
-    pids = [process.popen.pid for process in town.running.values()]
+    pids = [process.pid for process in town.running.values()]
     accepted = town.send_many(30, "before")
     town.sink.rule = _slow_final
     accepted += town.send_batch(60, "during")
@@ -25,7 +25,7 @@ def test_a_database_that_restarts_refuses_callers_politely_and_costs_no_message(
     tell(tally.line("F4 (killed and started)", seconds=f"{seconds:.1f}"))
     # An outcome waits for the database, so nothing has to be sent again.
     assert (tally.delivered, tally.lost, tally.most) == (100, 0, 1)
-    assert [process.popen.pid for process in town.running.values() if process.is_running()] == pids
+    assert [process.pid for process in town.running.values() if process.is_running()] == pids
     # Nothing half-written: every message has its content, its first event and its attempt.
     whole = town.rows(
         "SELECT count(*) FROM messages m WHERE message_id_header = ANY(%s) "

@@ -1,7 +1,6 @@
 """A web process that tells its figures at a place of their own, as an instance for strangers has to."""
 
 import socket
-from pathlib import Path
 
 import pytest
 import requests
@@ -14,10 +13,11 @@ def port() -> int:
     return free_port()
 
 
-def test_a_public_instance_tells_its_figures_at_their_own_place_only(house, port, tmp_path):
+def test_a_public_instance_tells_its_figures_at_their_own_place_only(house, port):
     """T30"""
-    installation = house(EXPOSE="public", METRICS_BIND=f"127.0.0.1:{port}", TMPDIR=str(tmp_path))
-    web = installation.serve("--workers", "2")
+    installation = house(EXPOSE="public", METRICS_BIND=f"127.0.0.1:{port}")
+    (folder := installation.folder / "tmp").mkdir()
+    web = installation.serve("--workers", "2", TMPDIR=str(folder))
     for _ in range(20):
         assert requests.post(f"{web.url}/public/v1/tokens", json={}, timeout=5).status_code == 422
     told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
@@ -30,9 +30,9 @@ def test_a_public_instance_tells_its_figures_at_their_own_place_only(house, port
     assert requests.get(f"{web.url}/metrics", headers=disguised, timeout=5).status_code == 404
     other = requests.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": web.url.partition("//")[2]}, timeout=5)
     assert '"status"' not in other.text
-    assert len(list(tmp_path.glob("email-service-figures-*"))) == 1
+    assert len(list(folder.glob("email-service-figures-*"))) == 1
     assert web.process.terminate() == 0
-    assert list(Path(tmp_path).glob("email-service-figures-*")) == []
+    assert list(folder.glob("email-service-figures-*")) == []
 
 
 @pytest.mark.parametrize("command", [["run"], ["worker"]], ids=["run", "worker"])

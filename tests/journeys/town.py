@@ -208,7 +208,7 @@ def open_town(folder: Path, postgres: PrivatePostgres, redis: PrivateRedis | Non
 
 def find_family(process: Process) -> list[int]:
     with suppress(OSError):
-        return [process.popen.pid, *process.children()]
+        return [process.pid, *process.children()]
     return []
 
 
