@@ -232,9 +232,7 @@ def test_a_migration_that_waits_for_a_lock_lets_the_others_pass_and_gets_it_in_t
     assert version_of(on_postgres) == HEAD
 
 
-def test_a_migration_that_never_gets_its_lock_says_so_and_leaves_everything_as_it_was(
-    on_postgres, come_to_know, monkeypatch
-):
+def test_a_migration_that_never_gets_its_lock_says_so_and_undoes_itself(on_postgres, come_to_know, monkeypatch):
     """F15"""
     monkeypatch.setattr(upgrading, "PAUSES_SECONDS", (0.1,))
     before = version_of(on_postgres)
@@ -278,6 +276,17 @@ def test_a_version_leaves_a_database_alone_that_is_newer_and_serves_on_it(house,
         api = Api(old, old.add_client())
         assert (api.get("/readyz").status_code, api.send().status_code) == (200, 202)
     assert version_of(house) == HEAD
+
+
+def test_a_version_whose_turn_comes_after_a_later_ones_leaves_what_that_made(on_postgres):
+    """F15: an old process starts anew while the new version migrates."""
+    with ThreadPoolExecutor(1) as pool:
+        with turns.held(on_postgres):
+            starting = pool.submit(upgrading.upgrade, on_postgres.app)
+            wait_until(lambda: on_postgres.execute(turns.WAITING) == [(1,)])
+            on_postgres.execute(f"UPDATE alembic_version SET version_num = '{HEAD}'")
+        assert starting.result(60) is False
+    assert version_of(on_postgres) == HEAD
 
 
 def test_a_version_on_a_database_that_is_older_says_so_whatever_it_would_ask_of_it(house):

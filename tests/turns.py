@@ -2,8 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import text
 
@@ -18,13 +18,21 @@ WAITING = (
 )
 
 
+@contextmanager
+def held(house: House) -> Iterator[None]:
+    """Nobody gets a turn meanwhile."""
+    with autocommitting(house.sessions.kw["bind"]).connect() as door:
+        door.execute(text(f"SELECT pg_advisory_lock({LOCK_NUMBER})"))
+        yield
+        door.execute(text(f"SELECT pg_advisory_unlock({LOCK_NUMBER})"))
+
+
 def migrate_at_once(house: House, command: Sequence[str], count: int) -> list[tuple[str, int]]:
     """What each of them said, and its exit code."""
     url = house.app.config["SQLALCHEMY_DATABASE_URI"]
     environ = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY, "PATH": os.defpath}
     with ExitStack() as stack:
-        with autocommitting(house.sessions.kw["bind"]).connect() as door:
-            door.execute(text(f"SELECT pg_advisory_lock({LOCK_NUMBER})"))
+        with held(house):
             processes = [
                 stack.enter_context(
                     subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -41,5 +49,4 @@ def migrate_at_once(house: House, command: Sequence[str], count: int) -> list[tu
                 return bool(waiting == count)
 
             wait_until(is_everybody_here, 60)
-            door.execute(text(f"SELECT pg_advisory_unlock({LOCK_NUMBER})"))
         return [(process.communicate(timeout=60)[0], process.returncode) for process in processes]

@@ -9,11 +9,12 @@ import click
 import flask_migrate
 import structlog
 from alembic.migration import MigrationContext
-from flask import Flask
+from alembic.script import ScriptDirectory
+from flask import Flask, current_app
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from email_service.extensions import db
-from email_service.web import checks
 
 _log = structlog.get_logger(__name__)
 
@@ -29,25 +30,24 @@ def upgrade(app: Flask) -> bool:
     back. Raises ClickException when others kept a table locked for too long; whatever was not done is undone.
     """
     with app.app_context():
-        if _is_ahead():
-            _log.warning("migrations.ahead")
-            return False
         for pause_seconds in PAUSES_SECONDS:
             if _try():
-                return True
+                return _is_current()
             _log.warning("migrations.locked", next_try_seconds=pause_seconds)
             time.sleep(pause_seconds)
         if _try():
-            return True
+            return _is_current()
     raise click.ClickException(
         "The database was not migrated, because others hold locks on its tables: look for long transactions"
         " (pg_stat_activity), then run `email-service migrate` again. What serves goes on as before."
     )
 
 
-def _is_ahead() -> bool:
-    with db.engine.connect() as connection:
-        return any(checks.is_newer(each) for each in MigrationContext.configure(connection).get_current_heads())
+def is_ahead(connection: Connection) -> bool:
+    """Whether a later version of the service has migrated this database."""
+    scripts = ScriptDirectory(current_app.extensions["migrate"].migrate.directory)
+    known = {each.revision for each in scripts.walk_revisions()}
+    return not known.issuperset(MigrationContext.configure(connection).get_current_heads())
 
 
 def _try() -> bool:
@@ -58,3 +58,11 @@ def _try() -> bool:
             raise
         return False
     return True
+
+
+def _is_current() -> bool:
+    with db.engine.connect() as connection:
+        if not is_ahead(connection):
+            return True
+    _log.warning("migrations.ahead")
+    return False

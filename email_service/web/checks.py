@@ -110,11 +110,6 @@ def answers(url: str) -> bool:
     return True
 
 
-def is_newer(version: str) -> bool:
-    """Whether a database of this version was migrated by a later version of the service."""
-    return version not in _revisions()[1]
-
-
 def _unknown(names: Sequence[str], reason: str) -> list[Finding]:
     return [Finding(name, Level.WARNING, reason, "unknown") for name in names]
 
@@ -150,9 +145,10 @@ def _look_at_mail(settings: Settings) -> Finding:
 
 
 def _judge_version(version: str | None) -> Finding:
-    if version in _revisions()[0]:
+    heads, known = _revisions()
+    if version in heads:
         return Finding("migrations", Level.OK, "The database is as this version needs it.")
-    if version is None or not is_newer(version):
+    if version is None or version in known:
         detail = "The database is older than this version needs it: run `email-service migrate`."
         return Finding("migrations", Level.FAILURE, detail, "behind")
     # While a new version is rolled out, the old one goes on.
