@@ -213,7 +213,7 @@ _GIVE_BACK = (
     update(table_of(Message))
     .where(*_STILL_LEASED)
     .values(
-        status=case((_table.claimed_from == _GIVEN_BACK, Status.SENDING), else_=_table.claimed_from),
+        status=case((_table.claimed_from == _GIVEN_BACK, literal(Status.SENDING.value)), else_=_table.claimed_from),
         due_at=_IN_SECONDS,
         held_by=bindparam("hold"),
         lease_id=None,
