@@ -181,7 +181,7 @@ def commands_exist(page: Page, truth: Truth) -> Iterator[str]:
             at = names.index("email-service")
             following = command.words[at + 1 :]
             # Further back it may be an image's name; then only what is a command for certain is looked at.
-            if at == 0 or (following and following[0] in truth.commands.commands):
+            if at == 0 or (following and _find(truth.commands, following[0])):
                 yield from (f"{page.path}: {complaint}" for complaint in _misuse(truth.commands, following))
 
 
@@ -271,11 +271,15 @@ def differences(told: Any, given: Any, pointer: str = "") -> Iterator[str]:
 def _misuse(command: click.Command, words: list[str]) -> Iterator[str]:
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, *words = words
-        if name not in command.commands:
+        if (found := _find(command, name)) is None:
             yield f"there is no command {command.name} {name}"
             return
-        command = command.commands[name]
+        command = found
     known = {"-h", "--help", *(option for each in command.params for option in each.opts)}
     for word in words:
         if word.startswith("-") and word.partition("=")[0] not in known:
             yield f"{command.name} has no option {word}"
+
+
+def _find(group: click.Group, name: str) -> click.Command | None:
+    return group.get_command(click.Context(group), name)

@@ -1,31 +1,47 @@
 """The root of the command, and how its failures are told."""
 
 import sys
+from importlib import import_module
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from email_service.cli.client import client
-from email_service.cli.dkim import dkim
-from email_service.cli.doctor import doctor
-from email_service.cli.health import health
-from email_service.cli.keys import keys
-from email_service.cli.purge import purge
-from email_service.cli.requeue import requeue
-from email_service.cli.send import send
-from email_service.cli.serve import beat, migrate, run, worker
-from email_service.cli.template import template
 from email_service.kernel.errors import ServiceError
 
+_PLACES = {
+    "run": "serve",
+    "migrate": "serve",
+    "worker": "serve",
+    "beat": "serve",
+    "client": "client",
+    "template": "template",
+    "send": "send",
+    "purge": "purge",
+    "dkim": "dkim",
+    "keys": "keys",
+    "requeue": "requeue",
+    "health": "health",
+    "doctor": "doctor",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class _Commands(click.Group):
+    """Loads a command when it is called: a health check is asked for every minute, and needs little of the program."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(_PLACES)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _PLACES:
+            return None
+        command: click.Command = getattr(import_module(f"email_service.cli.{_PLACES[name]}"), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="email-service", message="%(version)s")
 def commands() -> None:
     """Self-hosted transactional email: templated messages in over HTTP, mail out over SMTP."""
-
-
-for command in (run, migrate, worker, beat, client, template, send, purge, dkim, keys, requeue, health, doctor):
-    commands.add_command(command)
 
 
 def main() -> None:

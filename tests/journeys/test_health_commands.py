@@ -2,10 +2,22 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.journeys.processes import wait_until
+
+WHAT_ASKING_LOADS = """
+import sys
+from contextlib import suppress
+import click
+from email_service.cli.main import commands
+with suppress(click.ClickException):
+    commands.main(["health", "worker"], standalone_mode=False)
+print(sorted(sys.modules.keys() & {"flask", "celery", "jinja2", "marshmallow"}))
+"""
 
 
 @pytest.mark.parametrize(("role", "name"), [("worker", "worker-1"), ("beat", "beat")])
@@ -40,3 +52,9 @@ def test_a_sign_of_life_of_another_user_or_through_a_link_counts_for_nothing(hou
     (tmp_path / f"email-service-{os.getuid()}-worker").symlink_to(tmp_path / "nowhere")
     asked = installation.command("health", "worker", TMPDIR=str(tmp_path))
     assert asked.returncode == (0 if os.getuid() == target.stat().st_uid else 1)
+
+
+def test_asking_loads_little_of_the_program():
+    """Every container asks every half minute, which would otherwise take as much CPU as sending some mail."""
+    asked = [sys.executable, "-c", WHAT_ASKING_LOADS]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[-1] == "[]"
