@@ -226,6 +226,17 @@ def test_every_template_status_and_scope_is_named():
     assert rows == [status.value for status in Status]
 
 
+def test_every_event_of_the_log_that_is_told_of_is_logged():
+    log = BY_PATH["docs/operations.md"].text.partition("### The log\n")[2].partition("\n### ")[0]
+    told = set(re.findall(r"(?m)^\| `([a-z_.]+)` \|", log))
+    code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("email_service/**/*.py"))
+    assert len(told) >= 8
+    logged = set(re.findall(r'log\.\w+\(\s*"([a-z_.]+)"', code))
+    settlement = (ROOT / "email_service/delivery/settlement.py").read_text(encoding="utf-8")
+    logged |= {f"message.{outcome}" for outcome in re.findall(r'"([a-z_]+)"', settlement)}
+    assert told <= logged
+
+
 def test_the_sizes_are_those_of_the_part_of_the_benchmarks_that_they_name():
     sizing = BY_PATH["docs/operations.md"].text.partition("## Sizing\n")[2].partition("\n## ")[0]
     rows = re.findall(r"(?m)^\| .* \| ([^|]+) \| \[.*\]\(benchmarks\.md#(\w+)\) \|$", sizing)
