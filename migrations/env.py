@@ -57,13 +57,16 @@ def migrate(connection: Connection) -> None:
         return
     # The revisions are transactions of their own.
     connection.commit()
+    is_postgres = connection.dialect.name == "postgresql"
     context.configure(
         connection=connection,
         target_metadata=database.metadata,
         render_as_batch=True,
         render_item=render_item,
         compare_type=True,
-        transaction_per_migration=True,
+        # SQLite admits one writer at a time: all of them in one transaction is the turn.
+        transactional_ddl=True,
+        transaction_per_migration=is_postgres,
     )
     with context.begin_transaction():
         context.run_migrations()

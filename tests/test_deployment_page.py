@@ -26,8 +26,8 @@ def overlay(tmp_path_factory):
     folder = tmp_path_factory.mktemp("operator")
     (folder / "email_service").symlink_to(ROOT)
     (folder / "mail").mkdir()
-    for name in ("kustomization.yaml", "ingress.yaml"):
-        (folder / "mail" / name).write_text(FILES[name])
+    (folder / "mail" / "ingress.yaml").write_text(FILES["ingress.yaml"])
+    (folder / "mail" / "kustomization.yaml").write_text(FILES["kustomization.yaml"] + FILES["migrate-job"])
     return manifests.read(folder / "mail")
 
 

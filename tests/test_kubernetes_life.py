@@ -190,12 +190,13 @@ def test_web_scales_on_cpu(name):
 
 
 def test_the_page_says_how_many_connections_all_of_it_may_open():
-    """As docs/operations.md counts them: 8 for each web process, 6 for each worker."""
+    """As docs/operations.md counts them: 8 for each web process, 6 for each worker; a rollout adds its surge."""
     most = 0
     for name, autoscaler in MANIFESTS.of("HorizontalPodAutoscaler").items():
         command, context = read(work(name)["args"])
         each = context.params["workers"] * context.params["threads"] if command == "run" else 6
-        most += autoscaler["spec"]["maxReplicas"] * each
+        surge = MANIFESTS.of("Deployment")[name]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+        most += (autoscaler["spec"]["maxReplicas"] + surge) * each
     assert f"at most {most} connections" in " ".join(PAGE.prose.split())
 
 
@@ -256,7 +257,8 @@ def test_prometheus_finds_every_pod_that_tells_figures_and_names_it_as_the_alert
         for port in container.get("ports", [{"name": ""}])
     ]
     told = [discovered(number, *port) for number, port in enumerate(ports)]
-    told.append(discovered(len(ports), "email-service-worker-bulk", "worker", "metrics", "Succeeded"))
+    for number, phase in enumerate(["Pending", "Succeeded", "Failed"], len(ports)):
+        told.append(discovered(number, "email-service-worker-bulk", "worker", "metrics", phase))
     with prometheus.scraping(tmp_path, "groups: []\n", [{**scrape, "static_configs": told}]) as watcher:
         targets = wait_until(lambda: watcher.ask("targets")["activeTargets"])
     labels = [{key: each["labels"][key] for key in ("job", "namespace", "pod")} for each in targets]

@@ -145,18 +145,36 @@ class _PulsingScheduler(Scheduler):
     """Gives a sign of life with each turn; its schedule is in the code, so nothing is remembered in a file."""
 
     pulse: Callable[[], None]
+    is_over = False
 
     def tick(self, *arguments: Any, **options: Any) -> float:
         self.pulse()
         seconds: float = super().tick(*arguments, **options)
         return seconds
 
+    def _ensure_connected(self) -> Any:
+        # A turn lasts for as long as the broker is away: at work all the while, and not to be waited for by a stop.
+        return self.connection.ensure_connection(_tell_absence, callback=self._wait_on)
+
+    def _wait_on(self) -> None:
+        if self.is_over:
+            raise SystemExit
+        self.pulse()
+
 
 class _Beat(Beat):
     def install_sync_handler(self, service: Service) -> None:
+        def stop(*_: object) -> None:
+            _PulsingScheduler.is_over = True
+            service.stop()
+
         # Celery's own handler closes the connection amid whatever is being published, and can wait for long then.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: service.stop())
+            signal.signal(number, stop)
+
+
+def _tell_absence(error: Exception, interval_seconds: float) -> None:
+    _log.warning("broker.unavailable", error=type(error).__name__, next_try_seconds=interval_seconds)
 
 
 def _at(host: str, place: str, settings: Settings) -> Settings:

@@ -27,16 +27,16 @@ def upgrade(app: Flask) -> bool:
     """Whether the database is now as this version needs it; False when it is newer, and was left as it is.
 
     A newer one is met by a process that starts while the version after its own is rolled out, or after that was taken
-    back. Raises ClickException when others kept a table locked for too long; whatever was not done is undone.
+    back. Raises ClickException when others kept a table locked for too long: the revision that got no lock is undone.
     """
     with app.app_context():
-        for pause_seconds in PAUSES_SECONDS:
-            if _try():
+        for pause_seconds in (0.0, *PAUSES_SECONDS):
+            if pause_seconds:
+                _log.warning("migrations.locked", next_try_seconds=pause_seconds)
+                time.sleep(pause_seconds)
+            # Whoever has nothing to do waits for no turn, however long the migration of a later version takes.
+            if not _is_behind() or _try():
                 return _is_current()
-            _log.warning("migrations.locked", next_try_seconds=pause_seconds)
-            time.sleep(pause_seconds)
-        if _try():
-            return _is_current()
     raise click.ClickException(
         "The database was not migrated, because others hold locks on its tables: look for long transactions"
         " (pg_stat_activity), then run `email-service migrate` again. What serves goes on as before."
@@ -45,9 +45,13 @@ def upgrade(app: Flask) -> bool:
 
 def is_ahead(connection: Connection) -> bool:
     """Whether a later version of the service has migrated this database."""
-    scripts = ScriptDirectory(current_app.extensions["migrate"].migrate.directory)
-    known = {each.revision for each in scripts.walk_revisions()}
-    return not known.issuperset(MigrationContext.configure(connection).get_current_heads())
+    known = {each.revision for each in _scripts().walk_revisions()}
+    return not known.issuperset(_heads(connection))
+
+
+def _is_behind() -> bool:
+    with db.engine.connect() as connection:
+        return not is_ahead(connection) and set(_heads(connection)) != set(_scripts().get_heads())
 
 
 def _try() -> bool:
@@ -66,3 +70,11 @@ def _is_current() -> bool:
             return True
     _log.warning("migrations.ahead")
     return False
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(current_app.extensions["migrate"].migrate.directory)
+
+
+def _heads(connection: Connection) -> tuple[str, ...]:
+    return MigrationContext.configure(connection).get_current_heads()

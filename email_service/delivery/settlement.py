@@ -32,7 +32,8 @@ _randomness = secrets.SystemRandom()
 _ATTEMPTS = table_of(DeliveryAttempt)
 _REPLY_CODES = range(200, 600)  # RFC 5321 4.2.1; a hostile server may say any number
 _ACCEPTED = (Status.SENT, "accepted_by_server")
-_LOST = ("taken_over", "lease_lost")  # another worker holds the message now
+TAKEN_OVER = "taken_over"  # another worker holds the message now
+_LOST = (TAKEN_OVER, "lease_lost")
 
 
 @dataclass(frozen=True, slots=True)

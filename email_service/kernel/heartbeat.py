@@ -5,6 +5,7 @@ follow when it is silent.
 """
 
 import os
+import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,12 @@ def find_path(role: str) -> Path:
 
 
 def find_age_seconds(role: str) -> float | None:
-    """How long ago the role gave a sign; None when it never did, or when the file is another user's."""
+    """How long ago the role gave a sign; None when it never did, or when it is a link or another user's."""
     try:
         status = find_path(role).lstat()
     except FileNotFoundError:
         return None
-    if status.st_uid != os.getuid():
+    if status.st_uid != os.getuid() or not stat.S_ISREG(status.st_mode):
         return None
     return max(0.0, clock.now().timestamp() - status.st_mtime)
 

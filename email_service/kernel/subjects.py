@@ -8,7 +8,7 @@ import re
 LONGEST = 255
 # Published in OpenAPI, so it has to mean the same in ECMA 262, where `$` alone is enough: here it would let a last line
 # break pass. What can be seen is left open, for that changes with each version of Unicode.
-PATTERN = r"^[^\x00-\x1f\x7f]*$(?!\n)"
+PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"
 _FORM = re.compile(PATTERN)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # no database stores it; a body that holds one is refused as a whole
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -76,7 +76,8 @@ def look(settings: Settings, glances: sessionmaker[Session], probes: Probes) -> 
     beside = [_look_at_broker(probes), _look_at_limits(settings), _look_at_mail(settings)]
     try:
         with glances() as session:
-            migrations = _judge_version(session.scalar(text("SELECT version_num FROM alembic_version")))
+            heads = MigrationContext.configure(session.connection()).get_current_heads()
+            migrations = _judge_version(heads[0] if heads else None)
             if migrations.level is Level.FAILURE:
                 # What the others would ask of it may not be there yet.
                 others = _unknown(_BY_DATABASE[1:], "Not known before the migration.")

@@ -17,7 +17,7 @@ END = r"$(?!\n)"
 LOCALE = validate.Regexp(
     r"^[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?" + END, error="has to be a BCP 47 tag such as pt-BR"
 )
-VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f]*" + END, error="must not hold control characters")
+VISIBLE = validate.Regexp(r"^[^\x00-\x1f\x7f-\x9f]*" + END, error="must not hold control characters")
 SUBJECT = (validate.Length(1, subjects.LONGEST), validate.Regexp(subjects.PATTERN, error=VISIBLE.error))
 # The same for a path, whose parts are described by hand; `kernel.subjects` checks them.
 SUBJECT_STEP = {

@@ -87,6 +87,13 @@ def test_a_database_of_an_older_version_is_not_ready_and_one_of_a_newer_is(api, 
     assert (ready.status_code, ready.json["checks"]["migrations"]) == (status, word)
 
 
+def test_an_empty_database_is_there_and_not_migrated(reopen, tmp_path):
+    """F15"""
+    ready = Api(reopen(database_url=f"sqlite:///{tmp_path / 'empty.db'}"), "").get("/readyz")
+    assert ready.status_code == 503
+    assert [ready.json["checks"][name] for name in ("database", "migrations", "routes")] == ["ok", "behind", "unknown"]
+
+
 def test_late_token_mail_is_told_and_mail_is_taken_all_the_same(api):
     api.send(template="password-reset", variables=RESET["variables"])
     assert api.get("/readyz").json["checks"]["token_mail"] == "ok"

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tests.journeys.processes import wait_until
+from tests.journeys.processes import free_port, wait_until
 
 WHAT_ASKING_LOADS = """
 import sys
@@ -47,11 +48,29 @@ def test_a_process_is_well_while_it_works_and_not_when_it_hangs_or_is_gone(town,
 
 def test_a_sign_of_life_of_another_user_or_through_a_link_counts_for_nothing(house, tmp_path):
     installation = house()
-    target = tmp_path / "target"
-    target.touch()
-    (tmp_path / f"email-service-{os.getuid()}-worker").symlink_to(tmp_path / "nowhere")
-    asked = installation.command("health", "worker", TMPDIR=str(tmp_path))
-    assert asked.returncode == (0 if os.getuid() == target.stat().st_uid else 1)
+    sign = tmp_path / f"email-service-{os.getuid()}-worker"
+    sign.touch()
+    assert installation.command("health", "worker", TMPDIR=str(tmp_path)).returncode == 0
+    if os.getuid() == 0:
+        os.chown(sign, 10001, 10001)
+        assert installation.command("health", "worker", TMPDIR=str(tmp_path)).returncode == 1
+    target = sign.rename(tmp_path / "target")
+    os.chown(target, os.getuid(), os.getgid())
+    sign.symlink_to(target)
+    assert installation.command("health", "worker", TMPDIR=str(tmp_path)).returncode == 1
+
+
+def test_beat_is_well_and_stops_while_the_broker_has_never_been_there(house, tmp_path):
+    """F5: neither a health check nor a stop waits for the broker."""
+    beat = house().start("beat", CELERY_BROKER_URL=f"redis://127.0.0.1:{free_port()}/0", TMPDIR=str(tmp_path))
+    sign = tmp_path / f"email-service-{os.getuid()}-beat"
+    wait_until(lambda: "broker.unavailable" in beat.log())
+    for _ in range(3):
+        before = sign.stat().st_mtime
+        wait_until(lambda: sign.stat().st_mtime > before, 10)  # noqa: B023 - asked at once
+    begun_at = time.monotonic()
+    assert beat.terminate() == 0
+    assert time.monotonic() - begun_at < 10
 
 
 def test_asking_loads_little_of_the_program():

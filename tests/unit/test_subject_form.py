@@ -13,6 +13,8 @@ def test_what_means_nothing_here_is_a_subject(text):
     assert subjects.is_subject(text)
 
 
-@pytest.mark.parametrize("text", ["", "a\0", "\tb", "a\nb", "a\n", "\x1f", "\x7f", "x" * 256, "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "a\0", "\tb", "a\nb", "a\n", "\x1f", "\x7f", "\x85", "a\x9f", "x" * 256, "\ud800"]
+)
 def test_what_cannot_be_kept_or_seen_in_a_line_is_none(text):
     assert not subjects.is_subject(text)
