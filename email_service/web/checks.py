@@ -87,7 +87,7 @@ def look(settings: Settings, glances: sessionmaker[Session], probes: Probes) -> 
         lost = Finding(
             "database",
             Level.FAILURE,
-            "It cannot be used: check DATABASE_URL and that it runs, or run `email-service migrate`.",
+            "It cannot be used: check DATABASE_URL and that it runs.",
             "unavailable",
         )
         return Look([lost, *_unknown(_BY_DATABASE, "Not known without the database."), *beside])

@@ -135,14 +135,24 @@ def test_without_a_mail_server_nobody_else_is_asked(house, dns):
 
 def test_what_is_not_there_is_told_with_what_to_change(house):
     """F4, F5"""
-    lost = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "REDIS_URL": "redis://127.0.0.1:1/1"}
+    lost = {
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "REDIS_URL": "redis://127.0.0.1:1/1",
+        "SECRET_KEY": "k" * 43,
+    }
     code, found = examine(house(**lost))
     assert code == 1
-    told = {name: found[name][1] for name in ("database", "broker", "limits")}
-    assert {found[name][0] for name in told} == {"failure"}
-    assert "email-service migrate" in told["database"]
-    assert "CELERY_BROKER_URL" in told["broker"]
-    assert "REDIS_URL" in told["limits"]
+    for name, setting in (("database", "DATABASE_URL"), ("broker", "CELERY_BROKER_URL"), ("limits", "REDIS_URL")):
+        assert found[name][0] == "failure"
+        assert setting in found[name][1]
+
+
+def test_a_database_that_is_empty_is_told_with_what_to_run(house):
+    """F15"""
+    code, found = examine(house())
+    assert (code, found["database"][0], found["migrations"][0]) == (1, "ok", "failure")
+    assert "email-service migrate" in found["migrations"][1]
 
 
 def test_each_mistake_in_the_settings_is_a_finding(house):
