@@ -1,6 +1,7 @@
 """What every test stands on: a clean environment, servers never silently missing, no network for unit tests."""
 
 import os
+import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -57,6 +58,8 @@ settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that has us in its background ignores it, and what we start would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(OUR_SETTINGS)]:
         del os.environ[name]
     if hasattr(config, "workerinput"):

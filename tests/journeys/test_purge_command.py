@@ -85,17 +85,16 @@ def test_a_number_of_days_that_cannot_be_meant_is_refused(installation, session,
 
 def test_it_can_be_stopped_and_goes_on_when_it_is_run_again(installation, session):
     """F12"""
-    old = 16_000  # more than goes while the signal is on its way
-    fill(session, *[100] * old)
+    fill(session, *[100] * 4_000)
     process = installation.start("purge")
-    wait_until(lambda: number(session) < old)
+    wait_until(lambda: number(session) < 4_000)
     process.popen.send_signal(signal.SIGINT)
     assert process.popen.wait(20) == 1
     left = number(session)
-    assert 0 < left < old
+    assert 0 < left < 4_000
     assert number(session, Event) == 2 * left
     told = process.log()
-    assert numbers(told)["messages"] == old - left
+    assert numbers(told)["messages"] == 4_000 - left
     assert "run it again to go on" in told
     assert numbers(installation.command("purge").stdout)["messages"] == left
     assert number(session) == 0
