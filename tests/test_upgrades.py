@@ -152,7 +152,6 @@ def test_a_migration_as_it_should_not_be_is_noticed(on_postgres, come_to_know):
     come_to_know(BAD)
     [revision] = revisions_of(on_postgres)
     assert [complaint for _, complaint in revision.complaints()] == [Complaint.TAKEN, Complaint.LOCKED]
-    # That nobody needs the column any more says nothing about the locks.
     assert [complaint for _, complaint in revision.complaints("0.2 stopped reading it")] == [Complaint.LOCKED]
 
 
