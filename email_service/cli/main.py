@@ -8,25 +8,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from email_service.kernel.errors import ServiceError
 
-_PLACES = {
-    "run": "serve",
-    "migrate": "serve",
-    "worker": "serve",
-    "beat": "serve",
-    "client": "client",
-    "template": "template",
-    "send": "send",
-    "purge": "purge",
-    "dkim": "dkim",
-    "keys": "keys",
-    "requeue": "requeue",
-    "health": "health",
-    "doctor": "doctor",
-}
+# The module of each command; most have one of their name.
+_ALONE = ("client", "template", "send", "purge", "dkim", "keys", "requeue", "health", "doctor")
+_PLACES = {**{name: name for name in _ALONE}, **dict.fromkeys(("run", "migrate", "worker", "beat"), "serve")}
 
 
 class _Commands(click.Group):
-    """Loads a command when it is called: a health check is asked for every minute, and needs little of the program."""
+    """Loads a command when it is called: a health check is asked for twice a minute and needs little of the program."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(_PLACES)
