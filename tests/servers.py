@@ -117,10 +117,12 @@ def _administration(url: str) -> Iterator[psycopg.Connection]:
 
 
 @contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
+def fresh_database(server_url: str, encoding: str = "UTF8") -> Iterator[str]:
     """A new, empty database on this server, and its SQLAlchemy URL; dropped at the end, whoever is still connected."""
     name = f"email_service_test_{os.getpid()}_{token_hex(4)}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {}").format(
+        sql.Identifier(name), sql.Literal(encoding)
+    )
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with _administration(server_url) as connection:
         connection.execute(create)

@@ -1,5 +1,6 @@
 """The migrations make exactly the tables of the models, on both databases, forth and back, also two at once."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from email_service.clients.models import PUBLIC_CLIENT_ID, Client
 from email_service.extensions import db
 from email_service.kernel.orm import Base
 from email_service.settings import resource
-from tests.applications import House, migrate, opened
+from tests.applications import SECRET_KEY, House, migrate, opened
 from tests.token_mail import issue
 
 UPGRADE = "from email_service.cli import main; import sys; sys.argv = ['email-service', 'migrate']; main()"
@@ -38,6 +39,13 @@ def house(database_url) -> Iterator[House]:
         yield house
 
 
+@pytest.fixture
+def ascii_url(postgres_url) -> Iterator[str]:
+    """A database as a server makes it whose locale is C."""
+    with servers.fresh_database(postgres_url, encoding="SQL_ASCII") as url:
+        yield url
+
+
 def tables(house: House) -> set[str]:
     with house.app.app_context():
         return set(inspect(db.engine).get_table_names())
@@ -53,6 +61,15 @@ def differences(house: House) -> list:
 def downgrade(house: House) -> None:
     with house.app.app_context():
         flask_migrate.downgrade(revision="base")
+
+
+def test_a_database_of_another_encoding_is_refused_with_what_to_do(ascii_url):
+    environ = {"DATABASE_URL": ascii_url, "SECRET_KEY": SECRET_KEY}
+    ran = subprocess.run([sys.executable, "-c", UPGRADE], env=environ, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "its encoding is SQL_ASCII" in ran.stderr
+    assert "ENCODING 'UTF8' TEMPLATE template0" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_an_empty_database_gets_every_table(house):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import (
     BindParameter,
     Boolean,
@@ -159,6 +160,8 @@ def prepare_engine(engine: Engine) -> Engine:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _configure_sqlite)
     else:
+        # Before SQLAlchemy's own first look at the server, which would fail in words that help nobody.
+        event.listen(engine, "connect", _refuse_other_encodings, insert=True)
         event.listen(engine, "connect", _configure_postgresql)
         event.listen(engine, "checkout", _refuse_closed)
     event.listen(engine, "begin", _begin)
@@ -210,6 +213,15 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout = {_SQLITE_BUSY_MILLISECONDS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _refuse_other_encodings(connection: Any, _record: Any) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise psycopg.OperationalError(
+            f"its encoding is {encoding}, which cannot hold every name and address: make a new database with"
+            " CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _configure_postgresql(connection: Any, record: Any) -> None:
