@@ -36,7 +36,7 @@ COMPILE := pip compile pyproject.toml --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup browser spamassassin prometheus systemd fonts screenshots docs docs-serve run example test lint check lock image-test races fuzz topology chaos clean
+.PHONY: help setup browser spamassassin prometheus systemd fonts screenshots docs docs-serve run example test lint check lock image-test docker-test bench-test races fuzz topology chaos clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
@@ -115,6 +115,12 @@ lock: ## write the lock files anew (LOCK_ARGS=--upgrade for newer versions)
 
 image-test: prometheus ## build the image and run journeys with it (root on Debian, minutes; see docs/operations.md)
 	@tests/image/run.sh $(ARGS)
+
+docker-test: setup ## run compose.yaml and the docker commands of the docs with Docker (root on Debian, minutes; see docs/operations.md)
+	@tests/engine/run.sh $(ARGS)
+
+bench-test: setup ## run every benchmark small, to see that it still runs (its figures mean nothing; minutes, Node.js for two)
+	@TEST_APART=1 $(BIN)/python -m pytest tests/benchmarks $(ARGS)
 
 races: setup ## the races of tokens and sessions, 200 rounds each instead of 10 (a quarter of an hour)
 	@RACE_ROUNDS=200 $(BIN)/python -m pytest -rP tests/service/test_token_races.py tests/http/test_redemption_races.py \

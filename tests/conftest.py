@@ -17,6 +17,8 @@ from tests import chromium, missing, news
 from tests.applications import House, migrate, opened
 from tests.crowd import CHEAP_SCRYPT_COST, Crowd, gathered
 
+# What `make docker-test` and `make bench-test` run: it needs root, a network or many minutes.
+collect_ignore = [] if os.environ.get("TEST_APART") else ["benchmarks", "engine"]
 UNIT_TESTS = Path(__file__).parent / "unit"
 # Whatever configures the service: a developer's own settings must not decide what the tests show.
 OUR_SETTINGS = (

@@ -69,6 +69,8 @@ def docker(words: list[str]) -> int:
             code = _run(["cp", str(desk / "srv" / source.removeprefix("email-service:/srv/")), target], Path.cwd())
         case _:
             code = 0
+            if words[0] == "inspect":
+                print("healthy")  # noqa: T201 - which a page waits for
             with Path(os.environ["DESK_LEFT_OUT"]).open("a", encoding="utf-8") as left_out:
                 left_out.write(f"docker {' '.join(words)}\n")
     return code
