@@ -11,14 +11,16 @@ import trustme
 from flask import Flask
 from flask_mail import Mail
 
+from email_service.delivery import smtp_wire
 from email_service.delivery.smtp_transport import SmtpLimits, SmtpTransport
 from email_service.delivery.transport import Parcel
 from tests.wire.server import Script, SmtpServer
+from tests.wire.silence import Silence
 
 CONTENT = b"From: a@example.com\r\nSubject: hello\r\n\r\nfirst\r\n.\r\n..two\r\nlast\r\n"
 
-# Short enough for a suite of seconds, long enough for two busy cores.
-LIMITS = SmtpLimits(timeout_seconds=0.5, attempt_max_seconds=1)
+# Long enough for a machine that loses both cores for a while; where silence is part of a test, nobody waits for it.
+LIMITS = SmtpLimits(timeout_seconds=20, attempt_max_seconds=40)
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +73,23 @@ def serve(dialect: str) -> Iterator[Callable[..., SmtpServer]]:
 
 
 @pytest.fixture
-def connect(ca_file: Path) -> Iterator[Callable[..., SmtpTransport]]:
-    """A transport to that server, configured as the composition root does it: from the settings of Flask-Mail."""
+def silence() -> Silence:
+    """Of the servers that fall silent for transports without limits of their own."""
+    return Silence()
+
+
+@pytest.fixture
+def connect(ca_file: Path, silence: Silence, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., SmtpTransport]]:
+    """A transport to that server, configured as the composition root does it: from the settings of Flask-Mail.
+
+    With limits of its own it really waits as long as they say.
+    """
     with contextlib.ExitStack() as stack:
 
         def transport_to(server: SmtpServer, /, *, ca: Path | None = ca_file, **options) -> SmtpTransport:
+            if server.script.has_silence and "limits" not in options:
+                silence.servers.append(server)
+                monkeypatch.setattr(smtp_wire, "_poll_for", silence.poll_for)
             limits = options.pop("limits", LIMITS)
             host, port = server.address
             app = Flask("wire")

@@ -56,7 +56,7 @@ def end(parcel: Parcel) -> bytes:
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
-    until = monotonic() + 3
+    until = monotonic() + 30
     while not is_so():
         assert monotonic() < until
         sleep(0.005)

@@ -25,6 +25,12 @@ class Script:
     is_corked: bool = False  # answers go out together, once no more commands have come
     cut_octets: int = 0  # answers go out in pieces of so many octets
 
+    @property
+    def has_silence(self) -> bool:
+        """Whether the server may fall silent."""
+        taken = [step if isinstance(step, Sequence) else [step] for step in self.steps.values()]
+        return any(step.is_silent for steps in taken for step in steps)
+
 
 @dataclass
 class Received:
@@ -44,5 +50,7 @@ class Conversation:
     raw: bytearray = field(default_factory=bytearray)
     segments: list[bytes] = field(default_factory=list)  # the same, as it came
     commands: list[str] = field(default_factory=list)
+    port: int = 0  # the client's
+    is_silent: bool = False  # the server has nothing more to say
     is_encrypted: bool = False
     is_authenticated: bool = False

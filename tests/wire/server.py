@@ -43,6 +43,11 @@ class SmtpServer:
         """All commands of all connections, in order of the connections."""
         return [command for conversation in self.conversations for command in conversation.commands]
 
+    def is_silent_to(self, port: int) -> bool:
+        """Whether the client at this port waits in vain."""
+        with self.lock:
+            return any(each.port == port and each.is_silent for each in self.conversations)
+
     def start(self) -> Self:
         thread = threading.Thread(target=self._listen, daemon=True)
         self._threads.append(thread)
@@ -81,11 +86,11 @@ class SmtpServer:
     def _listen(self) -> None:
         while not self.is_stopping.is_set():
             try:
-                sock, _ = self._listener.accept()
+                sock, (_, port) = self._listener.accept()
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            conversation = Conversation()
+            conversation = Conversation(port=port)
             thread = threading.Thread(target=_Session(self, sock, conversation).run, daemon=True)
             with self.lock:
                 self._sockets.append(sock)
@@ -225,6 +230,7 @@ class _Session:
             received.is_accepted = True
         if step.is_last:
             self.flush()
+        self.conversation.is_silent = step.is_silent
         step.perform(self.write, self.server.is_stopping)
         if step.is_last:
             self.flush()

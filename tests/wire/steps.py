@@ -13,6 +13,7 @@ class Step:
 
     text: str = ""
     is_last: bool = False
+    is_silent: bool = False  # nothing is said from here on
 
     def perform(self, write: Write, is_stopping: threading.Event) -> None:
         write(self.text.encode("utf-8", "surrogateescape") + b"\r\n")
@@ -45,6 +46,7 @@ class Stall(Step):
     """Say nothing and stay, until the server is stopped."""
 
     is_last: bool = True
+    is_silent: bool = True
 
     def perform(self, write: Write, is_stopping: threading.Event) -> None:
         is_stopping.wait(60)

@@ -1,13 +1,15 @@
 """The next parcel's group behind the content of this one (RFC 2920 3.1): when it is sent, and whose answer is whose."""
 
 from dataclasses import replace
-from time import monotonic, sleep
+from time import monotonic
 
 import pytest
 
 from email_service.delivery.smtp_transport import SmtpLimits
 from email_service.delivery.transport import Outcome, Phase
+from email_service.kernel import clock
 from email_service.kernel.errors import InvalidInputError
+from tests.wire.conftest import LIMITS
 from tests.wire.pipelining import GO, OK, USUAL, contents, end, group, outcomes, send_all, wait_for
 from tests.wire.server import Script, SmtpServer
 from tests.wire.steps import Drop, Late, Raw, Reply, ReplyThenDrop, Stall
@@ -168,6 +170,7 @@ def test_nothing_is_begun_where_the_connection_will_end(serve, connect, parcels)
     for parcel, follower in zip(parcels, [*parcels[1:], None], strict=True):
         assert transport.send(parcel=parcel, upcoming=lambda f=follower: asked.append(f) or f).outcome is ACCEPTED
     assert asked == [parcels[1], parcels[3], None]
+    wait_for(lambda: all(each.commands[-1] == "QUIT" for each in server.conversations[:2]))
     assert [len(conversation.segments) for conversation in server.conversations] == [5, 5, 3]
     assert contents(server) == [parcel.content for parcel in parcels]
 
@@ -224,15 +227,16 @@ def test_a_sender_that_fails_to_say_what_comes_next_sends_nothing(serve, connect
     assert server.conversations[0].segments[1:] == [group(parcels[0])]
 
 
-def test_the_time_of_an_attempt_begins_with_its_own_hand_over(serve, connect, parcels):
+def test_the_time_of_an_attempt_begins_with_its_own_hand_over(*, serve, connect, parcels, silence, monkeypatch):
     """F10"""
-    transport = connect(
-        serve(steps={"rcpt": [OK, OK, Stall()]}), limits=SmtpLimits(timeout_seconds=5, attempt_max_seconds=0.4)
-    )
+    transport = connect(serve(steps={"rcpt": [OK, OK, Stall()]}))
+    passed = 0.0
+    monkeypatch.setattr(clock, "monotonic_seconds", lambda: monotonic() + passed)
     assert transport.send(parcel=parcels[0], upcoming=lambda: parcels[1]).outcome is ACCEPTED
-    sleep(0.5)
+    passed = LIMITS.attempt_max_seconds + 1
     assert transport.send(parcel=parcels[1], upcoming=lambda: parcels[2]).outcome is ACCEPTED
-    begun_at = monotonic()
+    passed *= 2
     report = transport.send(parcel=parcels[2])
     assert (report.outcome, report.phase) == (LATER, Phase.RCPT)
-    assert 0.3 < monotonic() - begun_at < 1
+    [milliseconds] = silence.waits
+    assert 0.5 < milliseconds / 1000 / LIMITS.timeout_seconds <= 1

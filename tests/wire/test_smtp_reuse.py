@@ -2,12 +2,14 @@
 
 import threading
 from dataclasses import replace
-from time import sleep
+from time import monotonic
 
 import pytest
 
 from email_service.delivery.smtp_transport import SmtpLimits
 from email_service.delivery.transport import Outcome, Phase
+from email_service.kernel import clock
+from tests.wire.pipelining import wait_for
 from tests.wire.steps import Drop, Reply, ReplyThenDrop, Stall
 
 
@@ -24,16 +26,17 @@ def test_after_so_many_messages_a_new_connection_is_made(serve, connect, parcel)
     for _ in range(5):
         assert transport.send(parcel=parcel).outcome is Outcome.ACCEPTED
     assert server.session_count == 3
+    wait_for(lambda: all(each.commands[-1] == "QUIT" for each in server.conversations[:2]))
     assert [conversation.commands[-1] for conversation in server.conversations] == ["QUIT", "QUIT", "DATA"]
 
 
-def test_an_old_connection_is_replaced(serve, connect, parcel):
+def test_an_old_connection_is_replaced(serve, connect, parcel, monkeypatch):
     server = serve()
-    transport = connect(server, limits=SmtpLimits(connection_max_age_seconds=0.1))
+    transport = connect(server, limits=SmtpLimits(connection_max_age_seconds=60))
     transport.send(parcel=parcel)
     transport.send(parcel=parcel)
     assert server.session_count == 1
-    sleep(0.15)
+    monkeypatch.setattr(clock, "monotonic_seconds", lambda: monotonic() + 60)
     assert transport.send(parcel=parcel).outcome is Outcome.ACCEPTED
     assert server.session_count == 2
 
@@ -48,7 +51,7 @@ def test_a_connection_that_died_while_it_waited_is_reopened(serve, connect, parc
     server = serve(steps={"final": [end, Reply("250 ok")]})
     transport = connect(server)
     assert transport.send(parcel=parcel).outcome is Outcome.ACCEPTED
-    sleep(0.05)
+    wait_for(lambda: not server._threads[1].is_alive())
     assert transport.send(parcel=parcel).outcome is Outcome.ACCEPTED
     assert (server.session_count, len(server.messages)) == (2, 2)
 

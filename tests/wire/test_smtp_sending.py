@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from email_service.delivery import smtp_dialogue
 from email_service.delivery.transport import Outcome, Parcel, Phase, Report
 from email_service.kernel.errors import InvalidInputError, SettingsError
+from tests.wire.pipelining import wait_for
 from tests.wire.steps import Drop, Reply, ReplyThenDrop, Stall
 
 
@@ -183,7 +184,7 @@ def test_what_quit_comes_to_changes_nothing(serve, connect, parcel, parting):
     transport.close()
     transport.close()
     assert len(server.messages) == 1
-    assert server.commands[-1] == "QUIT"
+    wait_for(lambda: server.commands[-1] == "QUIT")
 
 
 def test_nothing_is_lost_when_the_line_dies_right_after_the_250(serve, connect, parcel):
