@@ -1,11 +1,11 @@
 """Which way a message takes and how soon: routes that are down, one probe at a time, rates of routes and domains."""
 
-import time
 from collections import Counter
 
 import pytest
 from sqlalchemy import select, update
 
+from email_service.delivery import breaker
 from email_service.delivery.models import RouteBreaker
 from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.engine import create_dispatcher
@@ -13,12 +13,19 @@ from email_service.kernel import clock
 from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
 from tests.applications import PASSWORD_RESET
+from tests.journeys.processes import wait_until
 from tests.scripted_transport import ACCEPTED, DOWN, Scripted
 
 
 @pytest.fixture
 def statuses(house):
     return lambda: sorted(row[0] for row in house.execute("SELECT status FROM messages"))
+
+
+@pytest.fixture(autouse=True)
+def _a_route_that_is_down_stays_so(monkeypatch) -> None:
+    """For longer than any test takes: a hundred times the usual pauses."""
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", [100 * seconds for seconds in breaker.PAUSE_SECONDS])
 
 
 @pytest.fixture
@@ -90,7 +97,7 @@ def test_one_probe_finds_out_that_a_route_is_up_again(house, client_id, statuses
     assert len(still_down.parcels) == 1
     assert house.execute(select(RouteBreaker.failure_count)) == [(2,)]
     [due_in] = house.execute(select(Message.due_at).where(Message.status == "deferred"))
-    assert 3 < (due_in[0] - clock.now()).total_seconds() < 5
+    assert 300 < (due_in[0] - clock.now()).total_seconds() < 500
     house.execute(update(RouteBreaker).values(open_until=database_now()))
     house.execute(update(Message).values(due_at=database_now(), held_by=None))
     house.deliver(Scripted([ACCEPTED]))
@@ -121,23 +128,25 @@ def test_a_route_is_used_no_faster_than_its_rate(reopen, client_id):
 
     class Timed(Scripted):
         def send(self, **given) -> Report:
-            times.append(time.monotonic())
+            times.append(clock.monotonic_seconds())
             return super().send(**given)
 
+    begun_at = clock.monotonic_seconds()
     with house.delivering(Timed([ACCEPTED]), connections=4) as dispatcher:
-        until = time.monotonic() + 20
-        while len(times) < 30 and time.monotonic() < until:
+
+        def deliver() -> bool:
             dispatcher.drain("transactional")
             dispatcher.settle()
-            time.sleep(0.05)
-    assert len(times) == 30
-    in_any_second = max(sum(start <= each < start + 1 for each in times) for start in times)
-    assert in_any_second <= 22
+            return len(times) == 30
+
+        wait_until(deliver)
+    # Each as late as its place says, or later; what a busy machine holds up comes in a crowd.
+    assert all(each - begun_at > number / 20 - 0.1 for number, each in enumerate(times))
 
 
 def test_a_domain_with_a_rate_waits_and_the_others_do_not(reopen, client_id):
     """F6: other domains unaffected."""
-    house = reopen(MAIL_DOMAIN_RATES="slow.example=2/second")
+    house = reopen(MAIL_DOMAIN_RATES="slow.example=2/minute")
     for number in range(10):
         house.accept(client_id, to={"email": f"a{number}@slow.example", "name": ""})
         house.accept(client_id, to={"email": f"a{number}@quick.example", "name": ""})

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
+from email_service.delivery import breaker
 from email_service.delivery.models import RouteBreaker
 from email_service.delivery.transport import Outcome, Phase, Report
 from email_service.kernel import clock
@@ -12,7 +13,8 @@ from email_service.kernel.orm import database_now
 from email_service.messages.models import Message
 from email_service.suppressions import service as suppressions
 from email_service.suppressions.models import Reason, Suppression
-from tests.applications import PASSWORD_RESET
+from tests.applications import PASSWORD_RESET, opened
+from tests.journeys.processes import wait_until
 from tests.log_capture import captured_logs, parsed
 from tests.scripted_transport import ACCEPTED, DOWN, Scripted
 
@@ -57,13 +59,15 @@ def test_a_taken_message_is_sent_with_its_attempt_and_event(either, add_client):
 def test_a_deferred_message_is_due_again_after_the_schedules_delay(either, add_client):
     """F6"""
     message_id, transport = either.accept(add_client(either)), Scripted([GREYLISTED])
-    for attempts, delay in ((1, 2), (2, 4), (3, 8)):
-        either.deliver(transport)
-        message = either.message(message_id)
-        assert (message.status, message.attempt_count) == ("deferred", attempts)
-        assert delay - 2 < seconds_until_due(either, message_id) <= delay * 1.1
-        assert either.deliver(transport) == 0
-        wait_is_over(either)
+    url = str(either.app.config["SQLALCHEMY_DATABASE_URI"])
+    with opened(url, MAIL_RETRY_DELAYS="200s,400s,800s") as house:
+        for attempts, delay in ((1, 200), (2, 400), (3, 800)):
+            house.deliver(transport)
+            message = house.message(message_id)
+            assert (message.status, message.attempt_count) == ("deferred", attempts)
+            assert delay - 60 < seconds_until_due(house, message_id) <= delay * 1.1
+            assert house.deliver(transport) == 0
+            wait_is_over(house)
     assert {parcel.content for parcel in transport.parcels} == {transport.parcels[0].content}
 
 
@@ -96,8 +100,9 @@ def test_a_message_refused_for_what_it_is_fails_and_its_address_stays_good(house
     assert house.events(message_id)[-1].data["reply"] == "spam"
 
 
-def test_a_transport_that_is_down_burns_no_attempt_and_stops_the_knocking(house, client_id, message_id):
+def test_a_transport_that_is_down_burns_no_attempt_and_stops_the_knocking(house, client_id, message_id, monkeypatch):
     """F9: the breaker opens, the rest of the batch goes back as it was."""
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", [200.0])
     other = house.accept(client_id)
     transport = Scripted([DOWN])
     with house.delivering(transport) as dispatcher:
@@ -253,8 +258,10 @@ def test_stopping_gives_back_what_was_not_begun(house, client_id, message_id):
             dispatcher.ask_to_stop()
             return super().send(**given)
 
-    with house.delivering(Stopping([ACCEPTED])) as dispatcher:
+    transport = Stopping([ACCEPTED])
+    with house.delivering(transport) as dispatcher:
         dispatcher.drain("transactional")
+        wait_until(lambda: transport.parcels)
     assert house.message(message_id).status == "sent"
     assert {house.message(each).status for each in waiting} == {"queued"}
 
