@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from email.message import EmailMessage
 from threading import Timer
+from time import thread_time
 from uuid import UUID
 
 import pytest
@@ -166,9 +167,9 @@ def test_html_that_the_parser_gives_up_on_keeps_the_links_before():
 
 
 def test_a_hostile_link_costs_little():
-    started = clock.monotonic_seconds()
+    started = thread_time()
     service.links_of(mail_of(text="http://a" + ")" * 500_000))
-    assert clock.monotonic_seconds() - started < 1
+    assert thread_time() - started < 1
 
 
 def test_codes_are_six_digits_that_stand_alone_each_once():

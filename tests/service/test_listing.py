@@ -76,7 +76,7 @@ def test_a_tag_that_is_given_twice_finds_its_message_once(either, client_of):
         ({"tags": ("signup", "x")}, {"tag": "signup"}),
         ({"tags": ('quote"s', "ü%_")}, {"tag": "ü%_"}),
         ({"tags": ('quote"s',)}, {"tag": 'quote"s'}),
-        ({"send_at": clock.now() + HOUR}, {"status": "scheduled"}),
+        ({"send_at": clock.now() + 24 * HOUR}, {"status": "scheduled"}),
     ],
 )
 def test_a_filter_finds_what_it_names_and_nothing_else(either, client_of, fields, wanted):

@@ -158,7 +158,7 @@ def test_a_change_that_meets_a_claim_waits_for_it_and_is_refused(on_postgres, ad
             with pytest.raises(StillWaitingError):
                 changed.result(0.5)
         with pytest.raises(StatusConflictError, match="sending"):
-            changed.result(10)
+            changed.result(30)
     assert on_postgres.message(message_id).status == "sending"
 
 
@@ -243,7 +243,7 @@ def test_superseding_meets_a_claim_and_still_ends_the_message(on_postgres, add_c
             superseded = pool.submit(supersede, on_postgres, message_id)
             with pytest.raises(StillWaitingError):
                 superseded.result(0.5)
-        superseded.result(10)
+        superseded.result(30)
     message = on_postgres.message(message_id)
     assert message.status == "sending"
     assert message.expires_at is not None

@@ -105,10 +105,10 @@ def test_a_template_cannot_reach_python_or_switch_escaping_off(tmp_path, source,
 def test_a_template_cannot_make_much_out_of_little(tmp_path, source):
     """T21: the plain sandbox renders `{{ 'a' * 10**9 }}` into a gigabyte."""
     renderer = build(tmp_path, subject_txt="x", body_html=source)
-    started, highest = time.perf_counter(), getrusage(RUSAGE_SELF).ru_maxrss
+    started, highest = time.thread_time(), getrusage(RUSAGE_SELF).ru_maxrss
     with pytest.raises(RenderingError, match=r"hello/body.html, line 1: "):
         renderer.render("hello", {"name": "x" * 2_000})
-    assert time.perf_counter() - started < 3
+    assert time.thread_time() - started < 3
     assert getrusage(RUSAGE_SELF).ru_maxrss - highest < 64 * 1024  # kB
 
 
