@@ -55,11 +55,11 @@ def lose_an_answer(face: Face, turnstile, sign: bytes, act: Callable[[Any], Any]
             face.ask, act, url=f"http://127.0.0.1:{turnstile.port}", public_url=f"http://127.0.0.1:{turnstile.port}"
         )
         try:
-            assert turnstile.held.wait(10)
+            assert turnstile.held.wait(30)
             wait_until(is_done)
         finally:
             turnstile.drop()
-        return asked.result(20)
+        return asked.result(60)
 
 
 def test_a_message_whose_answer_was_lost_is_sent_once(face, service, turnstile):
@@ -152,7 +152,7 @@ def test_a_call_that_nobody_answers_ends_by_its_timeout(face, turnstile):
         face.ask(
             lambda service: service.templates.list(),
             url=f"http://127.0.0.1:{turnstile.port}",
-            timeout=0.2,
+            timeout=2.5,  # to connect, too
             retries=Retries(total_seconds=0.5),
         )
 
