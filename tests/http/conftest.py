@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import redis
 
-from email_service import extensions
+from email_service import app, extensions
 from tests.applications import Api, House, empty, opened
+
+PATIENCE_SECONDS = 30
 
 
 @pytest.fixture
@@ -42,6 +45,17 @@ def reopen(house) -> Iterator[Callable[..., House]]:
     with ExitStack() as stack:
         url = str(house.app.config["SQLALCHEMY_DATABASE_URI"])
         yield lambda **variables: stack.enter_context(opened(**{"database_url": url, **variables}))
+
+
+@pytest.fixture
+def counts(redis_url, limiter_is_put_back, monkeypatch) -> Iterator[redis.Redis]:
+    """Redis, empty before and after, for whose answer applications wait as long as a busy machine takes for it."""
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        monkeypatch.setitem(app._REDIS_OPTIONS, name, PATIENCE_SECONDS)
+    with redis.Redis.from_url(redis_url) as server:
+        server.flushdb()
+        yield server
+        server.flushdb()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """How much a caller may: per client, per network for strangers, and what a proxy may say about the address."""
 
 import pytest
-import redis
 
 from email_service.web.limits import network_key
 from tests.applications import Api
@@ -129,31 +128,25 @@ def test_behind_two_proxies_the_last_but_one_counts(house, reopen):
     assert [strangers(limited, "10.0.0.1", forwarded=each)[0] for each in calls] == [401, 429, 401]
 
 
-def test_with_redis_all_processes_count_together(house, reopen, redis_url, limiter_is_put_back):
+def test_with_redis_all_processes_count_together(house, reopen, redis_url, counts):
     """T13"""
     key = house.add_client()
-    with redis.Redis.from_url(redis_url) as server:
-        server.flushdb()
-        one = Api(reopen(API_RATE_LIMIT="3/minute", REDIS_URL=redis_url), key)
-        assert statuses(one, 2) == [200, 200]
-        assert server.dbsize() > 0
-        # A second process: its own application, nothing shared but Redis.
-        other = Api(reopen(API_RATE_LIMIT="3/minute", REDIS_URL=redis_url), key)
-        assert statuses(other, 2) == [200, 429]
-        assert other.get("/readyz").json["checks"]["limits"] == "ok"
-        server.flushdb()
+    one = Api(reopen(API_RATE_LIMIT="3/minute", REDIS_URL=redis_url), key)
+    assert statuses(one, 2) == [200, 200]
+    assert counts.dbsize() > 0
+    # A second process: its own application, nothing shared but Redis.
+    other = Api(reopen(API_RATE_LIMIT="3/minute", REDIS_URL=redis_url), key)
+    assert statuses(other, 2) == [200, 429]
+    assert other.get("/readyz").json["checks"]["limits"] == "ok"
 
 
-def test_with_redis_a_stranger_is_counted_where_a_caller_was_before(house, reopen, redis_url, limiter_is_put_back):
+def test_with_redis_a_stranger_is_counted_where_a_caller_was_before(house, reopen, redis_url, counts):
     """T13, T24"""
     key = house.add_client()
-    with redis.Redis.from_url(redis_url) as server:
-        server.flushdb()
-        limited = reopen(PUBLIC_RATE_LIMIT="2/minute", REDIS_URL=redis_url)
-        assert statuses(Api(limited, key), 1) == [200]
-        assert strangers(limited, *["192.0.2.1"] * 3) == [401, 401, 429]
-        assert statuses(Api(limited, key), 1) == [200]
-        server.flushdb()
+    limited = reopen(PUBLIC_RATE_LIMIT="2/minute", REDIS_URL=redis_url)
+    assert statuses(Api(limited, key), 1) == [200]
+    assert strangers(limited, *["192.0.2.1"] * 3) == [401, 401, 429]
+    assert statuses(Api(limited, key), 1) == [200]
 
 
 def test_with_redis_gone_each_process_still_limits(house, reopen, limiter_is_put_back):
