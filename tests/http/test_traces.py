@@ -5,6 +5,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from email_service.delivery import breaker
 from email_service.kernel.spans import Spans
 from email_service.kernel.traces import NoTraces
 from tests.applications import PASSWORD_RESET, WELCOME, Api
@@ -39,7 +40,8 @@ def test_an_attempt_belongs_to_the_call_that_its_message_came_by(house, api, spa
     assert attempt.end_time >= attempt.start_time >= call.end_time
 
 
-def test_each_try_is_a_span_and_a_failed_one_says_so(house, api, spans):
+def test_each_try_is_a_span_and_a_failed_one_says_so(house, api, spans, monkeypatch):
+    monkeypatch.setattr(breaker, "PAUSE_SECONDS", (3600.0,))  # no third try
     api.send()
     house.deliver(Scripted([DOWN]))
     house.execute("UPDATE messages SET due_at = '2026-01-01 00:00:00.000000'")
