@@ -36,7 +36,7 @@ HOW_TO_START = {
     PROMETHEUS: "run `make prometheus`, or name the folder of one with TEST_PROMETHEUS",
     SYSTEMD: "run `make systemd`",
 }
-CONNECT_TIMEOUT_SECONDS = 2
+CONNECT_TIMEOUT_SECONDS = 10
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from email_service.messages.models import Message
 from email_service.messages.state import FINAL, Status
 from email_service.settings import Settings, load, mail_routes
 from email_service.settings.variables import Variable
+from tests.journeys.processes import wait_until
 from tests.stand_ins import LOCAL, read_curl
 
 ROOT = Path(__file__).parent.parent
@@ -88,7 +88,7 @@ def service(tmp_path_factory):
     runner = create_runner(app)
     runner.start()
     yield SimpleNamespace(app=app, sessions=parts.sessions, key=key, token="")
-    assert runner.stop(10)
+    assert runner.stop(30)
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +122,17 @@ def ask(service, words: list[str], message_id: str | None):
 
 def bring_about(service, message_id: UUID, call: str) -> None:
     """What the page takes as given: the message was delivered, waits when it is cancelled, failed when retried."""
-    for _ in range(100):
+    before = {"cancel": Status.SCHEDULED, "reschedule": Status.SCHEDULED, "retry": Status.FAILED}
+
+    def is_brought_about() -> bool:
         with service.sessions.begin() as session:
             message = session.get(Message, message_id)
-            if message.status in {*FINAL, Status.SCHEDULED}:
-                before = {"cancel": Status.SCHEDULED, "reschedule": Status.SCHEDULED, "retry": Status.FAILED}
+            is_settled = message.status in {*FINAL, Status.SCHEDULED}
+            if is_settled:
                 message.status = before.get(call, message.status)
-                return
-        time.sleep(0.1)
-    pytest.fail("The message was not delivered within ten seconds.")
+            return is_settled
+
+    wait_until(is_brought_about)
 
 
 def in_the_future(body: str) -> str:

@@ -32,7 +32,7 @@ def test_nothing(): pass
 
 
 def connect(url: str) -> psycopg.Connection:
-    return psycopg.connect(url.replace("+psycopg", ""), connect_timeout=2)
+    return psycopg.connect(url.replace("+psycopg", ""), connect_timeout=10)
 
 
 def is_refused(url: str) -> bool:
@@ -42,7 +42,7 @@ def is_refused(url: str) -> bool:
 
 
 def comes_true(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
     return condition()

@@ -6,6 +6,8 @@ import sqlite3
 
 from tests.applications import WELCOME
 
+LOCK_SECONDS = 10  # whoever held the lock while the body comes would hold it for longer than any of this
+
 
 class SlowBody(io.BytesIO):
     """A body during whose reading somebody else writes to the same SQLite database."""
@@ -16,7 +18,7 @@ class SlowBody(io.BytesIO):
         self.wrote = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        other = sqlite3.connect(self.path, timeout=0.05, isolation_level=None)
+        other = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         other.execute("COMMIT")
         other.close()
