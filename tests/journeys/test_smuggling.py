@@ -22,15 +22,16 @@ def web(tmp_path_factory) -> Iterator[Web]:
 
 
 def exchange(web: Web, sent: bytes, silence_seconds: float = 10) -> bytes:
-    """All that is answered before the other side closes, or falls silent."""
+    """All that is answered before the other side closes, or has begun and falls silent."""
     host, port = web.url.removeprefix("http://").split(":")
     received = b""
     with closing(socket.create_connection((host, int(port)), 10)) as sock:
         sock.sendall(sent)
-        sock.settimeout(silence_seconds)
+        sock.settimeout(30)
         with suppress(OSError):
             while octets := sock.recv(65536):
                 received += octets
+                sock.settimeout(silence_seconds)
     return received
 
 
