@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from select import select
 
 import pytest
 import requests
@@ -120,6 +121,7 @@ def test_delivery_stops_with_the_signal_and_not_after_the_last_answer(house, ser
         second.released.set()
         wait_until(lambda: _statuses(installation) == {"sent": 2, "queued": 28})
         assert web.process.is_running()
+        assert select([sock], [], [], 0)[0] == [], "the request had come to its end"
     assert web.process.wait() == 0
     assert _statuses(installation) == {"sent": 2, "queued": 28}
 
