@@ -11,8 +11,8 @@ import pytest
 
 from tests.applications import PASSWORD_RESET
 from tests.journeys.processes import wait_until, welcome
-from tests.journeys.sink import EXTENSIONS, GREETING, TAKEN, Moment, TakenAndSilent
-from tests.journeys.town import LEASE_SECONDS, Town
+from tests.journeys.sink import EXTENSIONS, GREETING, TAKEN, Moment, TakenAndSilent, usual
+from tests.journeys.town import LEASE_SECONDS, MAIL_TIMEOUT_SECONDS, Town
 from tests.wire.steps import Drip, Drop, Flood, Reply, ReplyThenDrop, Stall, Step, Write
 
 
@@ -20,7 +20,7 @@ from tests.wire.steps import Drip, Drop, Flood, Reply, ReplyThenDrop, Stall, Ste
 class Late(Step):
     """The usual reply, when it is nearly too late."""
 
-    pause_seconds: float = 2.0
+    pause_seconds: float = MAIL_TIMEOUT_SECONDS - 2
 
     def perform(self, write: Write, is_stopping: threading.Event) -> None:
         is_stopping.wait(self.pause_seconds)
@@ -57,7 +57,7 @@ def test_a_domain_that_puts_everybody_off_delays_no_other(town, tell):
     put_off = [town.send(f"reader-{number}@grey.example") for number in range(20)]
     others = town.send_many(20, "other")
     begun_at = time.monotonic()
-    wait_until(lambda: set(town.statuses(others).values()) == {"sent"}, 20)
+    wait_until(lambda: set(town.statuses(others).values()) == {"sent"}, 30)
     others_seconds = time.monotonic() - begun_at
     wait_until(lambda: town.let_time_pass() or town.open_count() == 0, 60, pause_seconds=0.5)
     tally = town.tally([*put_off, *others])
@@ -111,14 +111,17 @@ def test_a_server_that_lets_nobody_in_is_left_alone_by_all_workers_and_found_aga
     before = town.sink.connections["opened"]
     town.sink.hang_up()
     accepted += town.send_many(20, "patient")
-    wait_until(lambda: town.rows("SELECT 1 FROM route_breakers"), 15)
-    wait_until(lambda: "smtp" in str(town.web().get("/readyz")["checks"]["routes"]), 10)
+    wait_until(lambda: town.rows("SELECT 1 FROM route_breakers"), 30)
+    wait_until(lambda: "smtp" in str(town.web().get("/readyz")["checks"]["routes"]), 30)
     time.sleep(1)
-    knocks = town.sink.connections["opened"]
+    # Whoever knocked before the others told it has had the answer.
+    wait_until(lambda: not town.rows("SELECT 1 FROM messages WHERE status = 'sending'"))
+    knocks, counted_at = town.sink.connections["opened"], time.monotonic()
     accepted += town.send_many(10, "patient-too")
     time.sleep(1.5)
-    # One probe after each pause of the breaker, whatever waits.
-    assert town.sink.connections["opened"] - knocks <= 2, "somebody knocks at a server that lets nobody in"
+    # One probe after each pause of the breaker, whatever waits; but for the first, a pause is of four seconds or more.
+    probes = town.sink.connections["opened"] - knocks
+    assert probes <= 2 + (time.monotonic() - counted_at) // 4, "somebody knocks at a server that lets nobody in"
     town.sink.rule = lambda moment: None
     town.let_time_pass()
     town.wait_until_settled(90)
@@ -127,7 +130,7 @@ def test_a_server_that_lets_nobody_in_is_left_alone_by_all_workers_and_found_aga
     assert (tally.delivered, tally.lost, tally.most) == (130, 0, 1)
     # A fault of the server burns no attempt of any message.
     assert town.rows("SELECT DISTINCT attempt_count FROM messages WHERE recipient_email LIKE 'patient-%%'") == [(1,)]
-    wait_until(lambda: town.web().get("/readyz")["checks"]["routes"] == "ok", 10)
+    wait_until(lambda: town.web().get("/readyz")["checks"]["routes"] == "ok", 30)
 
 
 def test_lines_that_break_at_each_phase_cost_no_message_and_no_copy_too_many(town, tell):
@@ -189,7 +192,7 @@ def test_a_server_that_is_nearly_too_late_each_time_is_too_late_all_together(tow
     tell(tally.line("F10 (late each time)", longest_attempt_seconds=f"{longest:.1f}"))
     assert (tally.delivered, tally.lost, tally.most) == (24, 0, 1)
     assert len(slow_ports) == 2
-    assert 3 < longest < LEASE_SECONDS
+    assert MAIL_TIMEOUT_SECONDS < longest < LEASE_SECONDS
 
 
 def _find_longest_attempt(town: Town, accepted) -> float:
@@ -222,7 +225,7 @@ def test_mail_that_cannot_be_made_stops_none_of_the_others(town, tell):
     town.rows("UPDATE messages SET due_at = now() WHERE status = 'scheduled' RETURNING id")
     begun_at = time.monotonic()
     others = town.send_many(20, "other")
-    wait_until(lambda: set(town.statuses(others).values()) == {"sent"}, 20)
+    wait_until(lambda: set(town.statuses(others).values()) == {"sent"}, 30)
     seconds = time.monotonic() - begun_at
     wait_until(lambda: town.open_count() <= 1, 30)
     # Whoever mends the cause can have the message after all.
@@ -231,12 +234,12 @@ def test_mail_that_cannot_be_made_stops_none_of_the_others(town, tell):
     assert town.web().call("POST", f"/v1/messages/{gone['id']}/retry").status_code == 200
     wait_until(lambda: town.sink.count(gone["message_id_header"]), 30)
     # A key that is missing now may be back soon, so this one is tried for three days; they are over.
-    wait_until(lambda: town.statuses([unreadable])[unreadable["message_id_header"]] == "deferred", 10)
+    wait_until(lambda: town.statuses([unreadable])[unreadable["message_id_header"]] == "deferred", 30)
     town.rows(
         "UPDATE messages SET round_began_at = now() - interval '73 hours', due_at = now() WHERE id = %s RETURNING 1",
         unreadable["id"],
     )
-    wait_until(lambda: town.statuses([unreadable])[unreadable["message_id_header"]] == "failed", 20)
+    wait_until(lambda: town.statuses([unreadable])[unreadable["message_id_header"]] == "failed", 30)
     tally = town.tally([gone, unreadable, strange, *others])
     tell(tally.line("F13", others_seconds=f"{seconds:.1f}"))
     assert (tally.delivered, tally.unsent, tally.lost, tally.most) == (22, 1, 0, 1)
@@ -255,6 +258,7 @@ def test_tokens_overtake_a_burst_and_what_expired_is_never_sent_late(town, tell)
         wait_until(lambda: town.sink.count(tokens[-1]["message_id_header"]), 30, pause_seconds=0.01)
         latencies.append(time.monotonic() - begun_at)
     waiting = town.open_count()
+    town.sink.rule = usual
     town.wait_until_settled(90)
     tally = town.tally([*bulk, *mortal, *tokens])
     tell(tally.line("F14", slowest_token_seconds=f"{max(latencies):.2f}", bulk_still_waiting=waiting))
@@ -280,6 +284,7 @@ def test_a_flood_of_one_address_by_one_client_stops_nobody_elses_mail(town, tell
     wait_until(lambda: town.sink.count(answer.json()["message_id_header"]), 60, pause_seconds=0.02)
     seconds = time.monotonic() - begun_at
     waiting = town.open_count()
+    town.sink.rule = usual
     town.wait_until_settled(90)
     tally = town.tally([*flood, answer.json()])
     tell(tally.line("F18", seconds=f"{seconds:.1f}", flood_still_waiting=waiting))
@@ -289,4 +294,4 @@ def test_a_flood_of_one_address_by_one_client_stops_nobody_elses_mail(town, tell
 
 def _slow(moment: Moment) -> None:
     if moment.phase == "final":
-        time.sleep(0.02)
+        time.sleep(0.1)  # so that what waits is not gone before a busy machine comes to look

@@ -101,7 +101,9 @@ def test_a_worker_that_dies_between_the_250_and_its_commit_costs_one_more_copy_a
 
 @pytest.fixture
 def embedded_town(own_postgres, tmp_path):
-    with open_town(tmp_path, own_postgres, None, DELIVERY_THREADS="1") as town:
+    # What the dead held comes back soon, for twenty of them die one after the other.
+    quick = {"DELIVERY_LEASE_SECONDS": "5", "MAIL_TIMEOUT": "3"}
+    with open_town(tmp_path, own_postgres, None, DELIVERY_THREADS="1", **quick) as town:
         town.web()
         yield town
 
