@@ -14,7 +14,7 @@ import trustme
 
 from tests.journeys import brokers, containers, sink
 from tests.journeys.private_servers import PrivatePostgres, PrivateRedis, private_postgres, private_redis
-from tests.journeys.processes import House, measured
+from tests.journeys.processes import House, measured, wait_until
 from tests.journeys.town import Town, open_town
 from tests.wire.server import Script, SmtpServer
 
@@ -102,6 +102,8 @@ def town(whole_town) -> Iterator[Town]:
     """Web, two workers and a beat, all of them alive, with nothing left to do; what a fault broke is mended after."""
     _mend(whole_town)
     whole_town.web()
+    # One that a test before has revived may still be starting, and would take no part.
+    wait_until(lambda: all(" ready." in worker.log() for worker in whole_town.workers()), 60)
     yield whole_town
     _mend(whole_town)
 
