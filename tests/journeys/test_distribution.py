@@ -30,7 +30,7 @@ def test_many_workers_deliver_each_message_once_and_the_sweep_finds_what_no_wake
     # Cut off from the broker, they find it again, and mail does not wait for that.
     broker.hang_up()
     accepted += [web.send(f"cut-off-{number}@example.com") for number in range(5)]
-    wait_until(lambda: len(server.messages) >= MESSAGES + 5, 10)
+    wait_until(lambda: len(server.messages) >= MESSAGES + 5, 20)
     assert all(process.is_running() for process in crew)
     # One that was still starting on a busy machine has no handler yet.
     assert set(stop_all(crew)) <= {0, -signal.SIGTERM}
@@ -42,6 +42,8 @@ def test_many_workers_deliver_each_message_once_and_the_sweep_finds_what_no_wake
     wait_until(lambda: len(server.messages) >= MESSAGES + 10)
     for message in accepted[-5:]:
         web.wait_for(message, "sent")
+    # It delivers before it has a handler.
+    wait_until(lambda: " ready." in crew[0].log())
     worker, beat, serving = stop_all([*crew, web.process])
     assert (worker, serving) == (0, 0)
     assert beat in {0, -signal.SIGTERM}  # as above: nothing has shown that it was ready

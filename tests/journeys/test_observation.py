@@ -68,7 +68,7 @@ def test_every_line_of_every_process_is_one_event(installation):
     def start(*words: str) -> Process:
         # Standard error is the log; what Celery and gunicorn say to a person on the other one is not.
         with (running.folder / f"{words[0]}.json").open("wb") as log:
-            return running.start(*words, log=log)
+            return running.start(*words, log=log, TMPDIR=str(running.folder))
 
     web = running.await_web(start("run", "--port", str(port)), port)
     others = start("worker"), start("beat")
@@ -79,6 +79,9 @@ def test_every_line_of_every_process_is_one_event(installation):
     os.kill(child, signal.SIGKILL)
     wait_until(lambda: web.process.children() not in ([], [child]))
     running.await_web(web.process, port)
+    # Only now do both have a handler.
+    wait_until(lambda: " ready." in (running.folder / "worker.json").read_text())
+    wait_until(lambda: list(running.folder.glob("email-service-*-beat")))
     assert [process.terminate() for process in (web.process, *others)] == [0, 0, 0]
     lines = {name: events(running.folder / f"{name}.json") for name in ("run", "worker", "beat")}
     for of_process in lines.values():
