@@ -43,7 +43,7 @@ def _hang_up(client: redis.Redis) -> None:
 
 def is_rabbitmq_here() -> bool:
     host, port = RABBITMQ.split(":")
-    with suppress(OSError), socket.create_connection((host, int(port)), 2):
+    with suppress(OSError), socket.create_connection((host, int(port)), 20):
         return True
     return False
 
@@ -96,7 +96,7 @@ def _each_queue(virtual_host: str, action: str) -> None:
 
 def _on_queue(virtual_host: str, action: str, lane: str, **options: bool) -> bool:
     """Whether there was such a queue."""
-    with Connection(_url(virtual_host), connect_timeout=5) as connection, suppress(connection.channel_errors):
+    with Connection(_url(virtual_host), connect_timeout=20) as connection, suppress(connection.channel_errors):
         getattr(connection.default_channel, action)(lane, **options)
         return True
     return False

@@ -106,7 +106,7 @@ class PrivatePostgres(PrivateServer):
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
         address = f"host=127.0.0.1 port={self.port} user=postgres dbname={database}"
-        return psycopg.connect(address, autocommit=True, connect_timeout=5)
+        return psycopg.connect(address, autocommit=True, connect_timeout=20)
 
     def url(self, database: str, port: int | None = None) -> str:
         return f"postgresql+psycopg://{ROLE}@127.0.0.1:{port or self.port}/{database}"
@@ -139,7 +139,7 @@ class PrivateRedis(PrivateServer):
         return False
 
     def client(self, database: int = 0) -> redis.Redis:
-        return redis.Redis(port=self.port, db=database, socket_timeout=5)
+        return redis.Redis(port=self.port, db=database, socket_timeout=20)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Turnstile:
 
     def _join(self, near: socket.socket) -> None:
         try:
-            far = socket.create_connection(self._target, 5)
+            far = socket.create_connection(self._target, 20)
         except OSError:
             near.close()
             return
