@@ -164,7 +164,7 @@ def test_without_a_mail_server_the_mail_is_in_the_inbox(page, gallery):
     send_to(page, "ada@example.com")
     expect(page.locator("#answer")).to_have_text("On its way to ada@example.com: Captured, not sent.")
     web = gallery.house.serve()
-    found = requests.get(f"{web.url}/inbox/messages?to=ada@example.com", timeout=10).json()["data"]
+    found = requests.get(f"{web.url}/inbox/messages?to=ada@example.com", timeout=30).json()["data"]
     assert [each["subject"] for each in found] == ["Welcome to Acme, Ada"]
 
 
@@ -188,7 +188,7 @@ def test_the_page_is_sound_at_any_width_and_in_both_themes(browser, gallery, sch
 def test_the_gallery_listens_to_this_machine_alone_and_says_what_to_do_when_its_port_is_taken(gallery):
     """T17: over the wire, as a browser that was rebound would ask."""
     port = gallery.url.rpartition(":")[2]
-    refused = requests.get(gallery.url, headers={"Host": f"evil.example:{port}"}, timeout=10)
+    refused = requests.get(gallery.url, headers={"Host": f"evil.example:{port}"}, timeout=30)
     assert refused.status_code == 421
     listening = Path(f"/proc/{gallery.process.popen.pid}/net/tcp").read_text()
     places = {line.split()[1] for line in listening.splitlines()[1:]}

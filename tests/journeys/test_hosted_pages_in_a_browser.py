@@ -51,13 +51,13 @@ def ask(web: Web, name: str) -> tuple[str, str, str]:
 
 def wish_for_mail(web: Web, email: str) -> None:
     wish = {"purpose": "email_verification", "email": email}
-    assert requests.post(f"{web.url}/public/v1/tokens", json=wish, timeout=10).status_code == 202
+    assert requests.post(f"{web.url}/public/v1/tokens", json=wish, timeout=30).status_code == 202
 
 
 def read_mail(web: Web, email: str, count: int = 1) -> tuple[str, str]:
     """Link and code of the newest mail, once there are so many."""
     for _ in range(20):
-        found = requests.get(f"{web.url}/inbox/messages?to={email}&wait_seconds=1", timeout=10).json()["data"]
+        found = requests.get(f"{web.url}/inbox/messages?to={email}&wait_seconds=1", timeout=30).json()["data"]
         if len(found) >= count:
             break
     newest = max(found, key=lambda mail: mail["created_at"])
@@ -145,7 +145,7 @@ def test_whoever_only_opens_a_link_redeems_nothing(web, visit):
     _, link, _ = ask(web, "scanned")
     for agent in SCANNERS:
         for method in ("GET", "HEAD") * 5:
-            answer = requests.request(method, link, headers={"User-Agent": agent}, timeout=10)
+            answer = requests.request(method, link, headers={"User-Agent": agent}, timeout=30)
             assert answer.status_code == 200
     scanner = visit(java_script_enabled=True, user_agent="SafeLinks")
     for _ in range(5):

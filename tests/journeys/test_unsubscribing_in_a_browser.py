@@ -85,10 +85,10 @@ def test_a_mail_program_unsubscribes_with_one_request(web):
         email = f"program-{number}@example.com"
         link = link_of(web, email)
         for method in ("GET", "HEAD") * 5:
-            assert requests.request(method, link, headers={"User-Agent": "SafeLinks"}, timeout=10).status_code == 200
+            assert requests.request(method, link, headers={"User-Agent": "SafeLinks"}, timeout=30).status_code == 200
         assert send(web, email) == "queued"
         for _ in range(2):
-            assert requests.post(link, **body, allow_redirects=False, timeout=10).status_code == 200
+            assert requests.post(link, **body, allow_redirects=False, timeout=30).status_code == 200
         assert [send(web, email), send(web, email, **RESET)] == ["suppressed", "queued"]
 
 
