@@ -7,6 +7,7 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -61,7 +62,7 @@ def test_a_web_process_that_dies_amid_a_request_makes_one_mail_of_one_key(town, 
             else:
                 town.turnstile.hold(f"ref-{key}".encode())
                 first = pool.submit(_call, web, key)
-                assert town.turnstile.held.wait(20)
+                assert town.turnstile.held.wait(30)
                 wait_until(lambda: town.rows("SELECT 1 FROM messages WHERE client_reference = %s", f"ref-{key}"))  # noqa: B023
                 _kill_web_workers(town)
                 assert first.result() is None
@@ -82,9 +83,23 @@ def test_a_web_process_that_dies_amid_a_request_makes_one_mail_of_one_key(town, 
     assert (tally.delivered, tally.lost, tally.most) == (3, 0, 1)
 
 
-def test_a_rolling_replacement_under_load_fails_no_request_and_doubles_no_mail(town, tell):
+@pytest.fixture
+def successor_port(town) -> Iterator[int]:
+    """Another worker and another web process, which take over; the port of the latter."""
+    port = free_port()
+    town.running["worker-3"] = town.house.start(*town.commands()["worker-1"][0])
+    town.running["web-2"] = town.house.start("run", "--port", str(port))
+    town.house.await_web(town.running["web-2"], port)
+    wait_until(lambda: all(" ready." in process.log() for process in town.workers()), 60)
+    yield port
+    for name in ("worker-3", "web-2"):
+        town.running.pop(name).kill()
+
+
+def test_a_rolling_replacement_under_load_fails_no_request_and_doubles_no_mail(town, successor_port, tell):
     """F15: a client with two addresses goes to the other one when nobody listens at the first."""
-    other = _start_successors(town)
+    replaced = {name: town.running[name] for name in ("worker-1", "web", "worker-2")}
+    said_before = {name: len(old.log()) for name, old in replaced.items()}
     turn = itertools.count()
 
     def rule(moment):
@@ -93,7 +108,7 @@ def test_a_rolling_replacement_under_load_fails_no_request_and_doubles_no_mail(t
             time.sleep(0.01 if next(turn) % 30 else 2)
 
     town.sink.rule = rule
-    ports, accepted, failed, is_over = [town.port, other], [], [], threading.Event()
+    ports, accepted, failed, is_over = [town.port, successor_port], [], [], threading.Event()
 
     def load(number: int) -> None:
         while not is_over.is_set():
@@ -111,8 +126,7 @@ def test_a_rolling_replacement_under_load_fails_no_request_and_doubles_no_mail(t
     with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(load, number) for number in range(3)]
         try:
-            for name in ("worker-1", "web", "worker-2"):
-                old = town.running[name]
+            for old in replaced.values():
                 assert old.terminate() == 0, old.log()[-2000:]
         finally:
             is_over.set()
@@ -123,19 +137,7 @@ def test_a_rolling_replacement_under_load_fails_no_request_and_doubles_no_mail(t
     tally = town.tally(messages)
     tell(tally.line("F15", failed_requests=len(failed)))
     assert (tally.delivered, tally.lost, tally.most) == (len(messages), 0, 1)
-    assert "Traceback" not in "".join(town.running[name].log() for name in ("worker-1", "web", "worker-2"))
-    for name in ("worker-3", "web-2"):
-        town.running.pop(name).kill()
-
-
-def _start_successors(town: Town) -> int:
-    """Another worker and another web process, which take over; the port of the latter."""
-    port = free_port()
-    town.running["worker-3"] = town.house.start(*town.commands()["worker-1"][0])
-    town.running["web-2"] = town.house.start("run", "--port", str(port))
-    town.house.await_web(town.running["web-2"], port)
-    wait_until(lambda: all(" ready." in process.log() for process in town.workers()), 60)
-    return port
+    assert "Traceback" not in "".join(old.log()[said_before[name] :] for name, old in replaced.items())
 
 
 def test_a_disk_that_is_full_refuses_callers_and_heals_by_itself(house, tell):
