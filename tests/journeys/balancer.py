@@ -6,6 +6,7 @@ Repeats nothing: a call that comes to an instance which ends is a failed call. K
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from itertools import count
 from typing import Any, Self
 
 PAUSE_SECONDS = 0.2
+MOST_BAD_LOOKS = 2  # in a row; then nobody is sent there any more
 TIMEOUT_SECONDS = 30
 
 
@@ -79,12 +81,15 @@ class Balancer:
         return place, connection
 
     def _watch(self) -> None:
+        bad_looks: Counter[str] = Counter()
         while not self._is_over.wait(PAUSE_SECONDS):
             for place, port in list(self.ports.items()):
-                is_ready = look(port)[0] == 200
+                bad_looks[place] = 0 if look(port)[0] == 200 else bad_looks[place] + 1
                 with self._lock:
-                    if place in self.ports:
-                        (self.ready.add if is_ready else self.ready.discard)(place)
+                    if place in self.ports and not bad_looks[place]:
+                        self.ready.add(place)
+                    elif bad_looks[place] >= MOST_BAD_LOOKS:
+                        self.ready.discard(place)
 
 
 def look(port: int) -> tuple[int, dict[str, Any]]:
