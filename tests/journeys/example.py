@@ -76,7 +76,7 @@ class Example:
 
     def mails(self, email: str, about: str = "") -> list[dict[str, Any]]:
         """What was mailed to the address, newest first, with this in the subject."""
-        listed = requests.get(f"{self.service.url}/inbox/messages", params={"to": email}, timeout=10).json()["data"]
+        listed = requests.get(f"{self.service.url}/inbox/messages", params={"to": email}, timeout=30).json()["data"]
         return [mail for mail in listed if about in mail["subject"]]
 
     def link(self, email: str, about: str, number: int = 1) -> str:

@@ -19,16 +19,16 @@ def test_a_public_instance_tells_its_figures_at_their_own_place_only(house, port
     (folder := installation.folder / "tmp").mkdir()
     web = installation.serve("--workers", "2", TMPDIR=str(folder))
     for _ in range(20):
-        assert requests.post(f"{web.url}/public/v1/tokens", json={}, timeout=5).status_code == 422
-    told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        assert requests.post(f"{web.url}/public/v1/tokens", json={}, timeout=30).status_code == 422
+    told = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30)
     assert told.ok
     labels = 'endpoint="/public/v1/tokens",method="POST",status="4xx"'
     assert f"email_service_http_request_seconds_count{{{labels}}} 20.0" in told.text
     # Neither half answers for the other, whatever a caller says about where it came in.
-    assert requests.get(f"{web.url}/metrics", timeout=5).status_code == 404
+    assert requests.get(f"{web.url}/metrics", timeout=30).status_code == 404
     disguised = {"Host": f"127.0.0.1:{port}", "X-Forwarded-Port": str(port)}
-    assert requests.get(f"{web.url}/metrics", headers=disguised, timeout=5).status_code == 404
-    other = requests.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": web.url.partition("//")[2]}, timeout=5)
+    assert requests.get(f"{web.url}/metrics", headers=disguised, timeout=30).status_code == 404
+    other = requests.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": web.url.partition("//")[2]}, timeout=30)
     assert '"status"' not in other.text
     assert len(list(folder.glob("email-service-figures-*"))) == 1
     assert web.process.terminate() == 0

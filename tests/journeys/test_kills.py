@@ -88,7 +88,7 @@ def _find_unsettled(installation) -> list[str]:
 
 def _send_surely(web, to):
     """As a client does: again, under the same key, while nobody answers."""
-    options = {"json": welcome(to), "headers": {"Idempotency-Key": to}, "timeout": 5}
+    options = {"json": welcome(to), "headers": {"Idempotency-Key": to}, "timeout": 20}
 
     def attempt():
         try:

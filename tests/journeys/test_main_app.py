@@ -119,7 +119,7 @@ def test_a_refresh_token_works_once_and_its_reuse_ends_the_session(example):
 def test_an_expired_session_has_to_begin_anew(example):
     ada = example.signed_in("late@acme.example")
     [path] = example.house.folder.glob("var/*.db")
-    with closing(sqlite3.connect(path, timeout=10)) as database, database:
+    with closing(sqlite3.connect(path, timeout=30)) as database, database:
         changed = database.execute(
             "UPDATE sessions SET idle_expires_at = '2020-01-01 00:00:00', expires_at = '2020-01-02 00:00:00'"
             " WHERE subject = ?",
@@ -199,7 +199,7 @@ def test_an_assertion_is_believed_once_and_for_its_purpose(example):
     email, ada = "asserted@acme.example", example.person()
     ada.post("register", email=email, name="Ada", password=PASSWORD)
     wanted = {"purpose": "email_verification", "token": example.token(email, "Confirm")}
-    redeemed = requests.post(f"{example.service.url}/public/v1/tokens/consume", json=wanted, timeout=10)
+    redeemed = requests.post(f"{example.service.url}/public/v1/tokens/consume", json=wanted, timeout=30)
     assertion = redeemed.json()["assertion"]
 
     def confirm(assertion: str) -> requests.Response:
@@ -219,12 +219,12 @@ def test_an_assertion_is_believed_once_and_for_its_purpose(example):
 @pytest.mark.parametrize("path", ["/auth/logout", "/logout", "/login", "/auth/forgot-password"])
 def test_a_form_of_another_site_changes_nothing(example, headers, path):
     sent = {"json": {"email": "a@b.example"}} if path.startswith("/auth/") else {"data": {"email": "a@b.example"}}
-    answer = requests.post(example.url + path, headers=headers, allow_redirects=False, timeout=10, **sent)
+    answer = requests.post(example.url + path, headers=headers, allow_redirects=False, timeout=30, **sent)
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (403, False)
 
 
 def test_the_api_takes_json_only(example):
-    answer = requests.post(f"{example.url}/auth/logout", data='{"a": "b"}', timeout=10)
+    answer = requests.post(f"{example.url}/auth/logout", data='{"a": "b"}', timeout=30)
     assert told(answer) == (400, "bad_request")
     assert answer.headers["Content-Type"] == "application/problem+json"
 
@@ -234,7 +234,7 @@ def test_the_api_takes_json_only(example):
 )
 def test_a_body_that_is_no_sign_in_is_refused(example, body):
     headers = {"Content-Type": "application/json"}
-    answer = requests.post(f"{example.url}/auth/login", data=body, headers=headers, timeout=10)
+    answer = requests.post(f"{example.url}/auth/login", data=body, headers=headers, timeout=30)
     assert told(answer) == (400, "bad_request")
 
 
@@ -249,13 +249,13 @@ def test_one_command_starts_both_twice(tmp_path):
             assert started.stdout
             printed = next(line for line in started.stdout if line.startswith("  main app"))
             assert printed.split() == ["main", "app", f"http://127.0.0.1:{ports[1]}"]
-            assert requests.get(f"http://127.0.0.1:{ports[0]}/inbox", timeout=5).ok
+            assert requests.get(f"http://127.0.0.1:{ports[0]}/inbox", timeout=30).ok
             person = Person(f"http://127.0.0.1:{ports[1]}")
             assert told(person.post("reset-password", token="a" * 43, password=PASSWORD)) == (400, "token_invalid")
             started.terminate()
         for port in ports:
             with pytest.raises(requests.ConnectionError):
-                requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+                requests.get(f"http://127.0.0.1:{port}/", timeout=30)
 
 
 def test_what_is_decided_while_the_service_is_down_stands(example):

@@ -30,7 +30,7 @@ def told(answer: requests.Response) -> tuple[int, str]:
 
 def attempt(example: Example, bucket: str, number: int) -> None:
     """So many tries were made a moment ago."""
-    with closing(sqlite3.connect(example.environment["MAIN_APP_DATABASE"], timeout=10)) as database, database:
+    with closing(sqlite3.connect(example.environment["MAIN_APP_DATABASE"], timeout=30)) as database, database:
         database.executemany("INSERT INTO attempts VALUES (?, ?)", [(bucket, time.time())] * number)
 
 
@@ -131,7 +131,7 @@ def test_many_sign_ups_at_once_make_one_account(example):
         )
     assert {answer.status_code for answer in answers} == {202}
     assert example.signed_in("other@acme.example").me().status_code == 200
-    with closing(sqlite3.connect(example.environment["MAIN_APP_DATABASE"], timeout=10)) as database:
+    with closing(sqlite3.connect(example.environment["MAIN_APP_DATABASE"], timeout=30)) as database:
         assert database.execute("SELECT count(*) FROM users WHERE email_key = ?", (email,)).fetchone() == (1,)
     wait_until(lambda: len(example.mails(email, "Confirm")) >= 1)
     assert len(example.mails(email, "Confirm")) <= 3
@@ -149,21 +149,21 @@ def test_signing_in_rightly_uses_no_quota_up(example):
 
 @pytest.mark.parametrize("path", ["/auth/nowhere", "/auth/login"])
 def test_what_is_not_there_is_a_problem_of_the_api(example, path):
-    answer = requests.get(example.url + path, timeout=10)
+    answer = requests.get(example.url + path, timeout=30)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert told(answer) == (404, "not_found")
 
 
 def test_a_body_that_is_too_large_is_refused_without_a_fault(example):
     sent = {"data": {"email": "a" * 20_000}}
-    page = requests.post(f"{example.url}/login", timeout=10, **sent)
+    page = requests.post(f"{example.url}/login", timeout=30, **sent)
     assert (page.status_code, "That did not work" in page.text) == (413, True)
     assert told(example.person().post("login", email="a" * 20_000, password="b")) == (413, "too_large")
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/logout"])
 def test_a_page_that_is_not_there_says_so_in_its_own_way(example, path):
-    answer = requests.get(example.url + path, timeout=10)
+    answer = requests.get(example.url + path, timeout=30)
     assert (answer.status_code, "There is no such page." in answer.text) == (404, True)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
 

@@ -90,7 +90,7 @@ def test_the_page_for_operators_can_be_followed_and_what_it_restores_is_sent(at_
     for house in (at.house, restored):
         with house:
             web = house.serve()
-            [mail] = web.get("/inbox/messages?to=ada@example.com&wait_seconds=10")["data"]
+            [mail] = web.get("/inbox/messages?to=ada@example.com&wait_seconds=30")["data"]
             assert "Ada" in mail["subject"]
 
 

@@ -105,7 +105,7 @@ def test_the_units_migrate_serve_deliver_and_end_within_their_walls(manager, dat
         wait_until(lambda name=name, process=process: "READY=1" in manager.said(name) or not process.is_running(), 60)
         assert process.is_running(), process.log()
     web = manager.installation.await_web(started["email-service-web.service"], int(port))
-    ready = requests.get(f"{web.url}/readyz", timeout=10)
+    ready = requests.get(f"{web.url}/readyz", timeout=30)
     assert (ready.status_code, ready.json()["checks"]["broker"]) == (200, "ok")
     manager.installation.settings |= database
     web.api_key = manager.installation.create_client()
@@ -114,7 +114,7 @@ def test_the_units_migrate_serve_deliver_and_end_within_their_walls(manager, dat
         web.wait_for(message, "sent")
     for name in (*WORKERS, "email-service-beat.service"):
         count = manager.said(name).count("WATCHDOG=1")
-        wait_until(lambda name=name, count=count: manager.said(name).count("WATCHDOG=1") > count, 10)
+        wait_until(lambda name=name, count=count: manager.said(name).count("WATCHDOG=1") > count, 30)
     assert [process.terminate() for process in started.values()] == [0] * len(started)
     assert "Operation not permitted" not in manager.installation.logs()
 
