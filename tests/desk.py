@@ -69,7 +69,9 @@ class Desk:
         noted = self.folder / "left_out"
         if noted.exists():
             commands = Counter(" ".join(line.split()[:3]) for line in noted.read_text().splitlines())
-            self.left_out += [f"{command}: needs a container engine; `make docker-test` runs it" for command in commands]
+            self.left_out += [
+                f"{command}: needs a container engine; `make docker-test` runs it" for command in commands
+            ]
 
     def environment(self) -> dict[str, str]:
         web = self.web

@@ -70,7 +70,7 @@ def names() -> frozenset[str]:
         mail_routes.variable(route, suffix) for route in ("ses", "news", "backup") for suffix in mail_routes.VARIABLES
     }
     for path in FILES:
-        if re.fullmatch(r"\w+file|compose\.yaml|tests/(servers\.py|image/.+)|(bench|examples)/.+\.py", path):
+        if re.fullmatch(r"\w+file|compose\.yaml|tests/(servers\.py|(image|engine)/.+)|(bench|examples)/.+\.py", path):
             found |= set(re.findall(r"\b[A-Z][A-Z0-9_]+\b", (ROOT / path).read_text(encoding="utf-8")))
     return frozenset(found)
 

@@ -32,7 +32,7 @@ class DockerDesk(Desk):
         return {**super().environment(), **engine, **PORT}
 
     def _env(self, block: Block) -> None:
-        """A file that is named is what compose starts with from now on; without a name they are settings to choose from."""
+        """A file that is named is what compose starts with from now on; others are settings to choose from."""
         super()._env(block)
         self._start_with(block.content if block.title else "")
 

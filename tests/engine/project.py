@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -93,6 +94,11 @@ def send(key: str, at: str = WEB, **fields: object) -> dict[str, Any]:
     answer = call("/v1/messages", key, body, at)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
+
+
+def next_month() -> str:
+    """A time for `send_at` that no test lives to see."""
+    return (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 def wait_for_status(status: str, message: dict[str, Any], key: str, at: str = WEB) -> None:

@@ -11,9 +11,9 @@ here=$root/tests/engine
 cache=${ENGINE_CACHE:-/var/cache/email-service-engine}
 log=$cache/log
 release=trixie
-# The base of the Dockerfile under both names that the docs give it, and the servers of compose.yaml.
+# The base of the Dockerfile under both names that the docs give it; the servers of compose.yaml, and a machine with systemd.
 bases=(python:3.13-slim-bookworm python:3.12-slim-bookworm)
-servers=(postgres:17 redis:7 rabbitmq:4)
+stand_ins=(postgres:17 redis:7 rabbitmq:4 machine:latest)
 
 [ "$(id -u)" = 0 ] || { echo "engine: run this as root; it starts a Docker engine." >&2; exit 1; }
 if [ -S /var/run/docker.sock ]; then
@@ -29,7 +29,7 @@ install_tools() {
     need debootstrap=debootstrap iptables=iptables runc=runc
 }
 
-# The newest engine that Debian has, with compose and buildx; runc alone has to be of this machine's own release. Verified and
+# The newest engine that Debian has, with compose and buildx, and kubectl; runc alone has to be of this machine's own release. Verified and
 # fetched by apt from the mirror that this machine uses, and unpacked without being installed.
 fetch_engine() {
     [ -x "$cache/engine/usr/sbin/dockerd" ] && return
@@ -41,7 +41,7 @@ fetch_engine() {
     local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$apt/lists"
         -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=)
     apt-get "${options[@]}" update
-    (cd "$apt/debs" && apt-get "${options[@]}" download docker.io docker-cli docker-compose docker-buildx containerd)
+    (cd "$apt/debs" && apt-get "${options[@]}" download docker.io docker-cli docker-compose docker-buildx containerd kubectl)
     for package in "$apt"/debs/*.deb; do
         dpkg-deb --extract "$package" "$cache/engine.partial"
     done
@@ -87,9 +87,10 @@ make_bases() {
     done
 }
 
-make_servers() {
-    for name in "${servers[@]}"; do
-        docker build --build-arg "BASE_IMAGE=${bases[0]}" --file "$here/stand_ins/${name%:*}.Dockerfile" --tag "$name" "$here/stand_ins"
+make_stand_ins() {
+    for name in "${stand_ins[@]}"; do
+        docker build --build-arg "BASE_IMAGE=${bases[0]}" --file "$here/stand_ins/${name%:*}.Dockerfile" --tag "$name" \
+            "$here/stand_ins"
     done
 }
 
@@ -98,7 +99,7 @@ step "a Docker engine is there" fetch_engine
 trap stop_engine EXIT
 step "the engine runs" start_engine
 step "the base image is there" make_bases
-step "the images of PostgreSQL, Redis and RabbitMQ are there" make_servers
+step "the images of PostgreSQL, Redis, RabbitMQ and a machine with systemd are there" make_stand_ins
 
 cd "$root"
 TEST_APART=1 .venv/bin/python -m pytest tests/engine "$@"

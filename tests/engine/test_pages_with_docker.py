@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 
 import documents
 import pytest
 from documents import Block
 
 from tests.engine.docker_desk import DockerDesk
-from tests.engine.project import IN_COMPOSE, call, send, wait_for_status
+from tests.engine.project import IN_COMPOSE, call, next_month, send, wait_for_status
 from tests.journeys.processes import wait_until
 from tests.stand_ins import ROOT
 
 PAGES = {page.path: page for page in documents.pages(ROOT)}
 ALONE, RESTORED = "http://127.0.0.1:8000", "http://127.0.0.1:8002"
 DUMP, RESTORE, SNAPSHOT, WRITE_BACK = "pg_dump", "pg_restore", "VACUUM INTO", "email-service-restored"
-LATER = "2099-01-01T12:00:00Z"
 
 
 def block_with(word: str, blocks: list[Block]) -> int:
@@ -27,7 +27,7 @@ def parts(blocks: list[Block], *words: str) -> Iterator[list[Block]]:
     """The page, cut before each block that has one of these words."""
     cuts = [0, *(block_with(word, blocks) for word in words), len(blocks)]
     assert cuts == sorted(cuts)
-    yield from (blocks[begin:end] for begin, end in zip(cuts, cuts[1:], strict=False))
+    yield from (blocks[begin:end] for begin, end in pairwise(cuts))
 
 
 @pytest.mark.timeout(1800)
@@ -38,9 +38,9 @@ def test_the_page_for_operators_can_be_followed_and_what_it_restores_is_there(de
     )
     desk.work_through(begin)
     key = project.key(*IN_COMPOSE)
-    kept = send(key, send_at=LATER)
+    kept = send(key, send_at=next_month())
     desk.work_through(dump)
-    lost = send(key, send_at=LATER)
+    lost = send(key, send_at=next_month())
     desk.work_through(restore)
     project.up()
     wait_for_status("scheduled", kept, key)
@@ -48,7 +48,7 @@ def test_the_page_for_operators_can_be_followed_and_what_it_restores_is_there(de
 
     wait_until(lambda: project.inspect("email-service")["State"]["Health"]["Status"] == "healthy", 60)
     key = project.key("exec", "email-service")
-    kept = send(key, ALONE, send_at=LATER)
+    kept = send(key, ALONE, send_at=next_month())
     desk.work_through(snapshot)
     desk.work_through(write_back)
     volume, port = f"{WRITE_BACK}:/srv/var", f"{RESTORED.removeprefix('http://')}:8000"

@@ -18,28 +18,11 @@ journeys=(test_monitoring.py test_observation.py test_figures_apart.py test_dist
 [ "$(id -u)" = 0 ] || { echo "image: run this as root; it makes a base system and starts containers." >&2; exit 1; }
 install -d -m 0700 "$cache"
 
-# Says what is being done, keeps what it prints, and shows the end of that if it fails.
-step() {
-    local title=$1 began=$SECONDS
-    shift
-    if "$@" >"$log" 2>&1; then
-        echo "done    $title ($((SECONDS - began)) s)"
-    else
-        echo "FAILED  $title; the last lines of $log:"
-        tail -n 30 "$log"
-        echo "image: 0 passed, 1 failed"
-        exit 1
-    fi
-}
+# shellcheck source=tests/steps.sh
+. "$root/tests/steps.sh"
 
 install_tools() {
-    local missing=() tool
-    for tool in buildah podman debootstrap runc; do
-        command -v "$tool" >/dev/null || missing+=("$tool")
-    done
-    [ ${#missing[@]} = 0 ] && return
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"
+    need buildah=buildah podman=podman debootstrap=debootstrap runc=runc
 }
 
 # Own settings for buildah and podman, so that neither the machine's containers nor its settings take part. runc works with
