@@ -46,7 +46,7 @@ class DockerDesk(Desk):
             self.start_with(block.content)
 
     def _yaml(self, block: Block) -> None:
-        """An override of compose.yaml: what it mounts is there. The mail server of the page is not, so it is taken back."""
+        """An override of compose.yaml: what it mounts is there. The page's mail server is not, so it is taken back."""
         assert "compose.override.yaml" in block.section
         override = self.folder / "compose.override.yaml"
         override.write_text(block.content)

@@ -26,7 +26,7 @@ install -d -m 0700 "$cache"
 . "$root/tests/steps.sh"
 
 install_tools() {
-    need debootstrap=debootstrap iptables=iptables runc=runc
+    need debootstrap=debootstrap iproute2=ip iptables=iptables runc=runc
 }
 
 # The newest engine that Debian has, with compose and buildx, and kubectl; runc alone has to be of this machine's own release. Verified and
@@ -49,11 +49,12 @@ fetch_engine() {
     rm -r "$apt"
 }
 
-# An engine with its own folders and socket.
+# An engine with its own folders and socket. What it changes of the machine's network is put back when it ends.
 start_engine() {
     mkdir -p "$cache/client/cli-plugins"
     ln -sf "$cache"/engine/usr/libexec/docker/cli-plugins/* "$cache/client/cli-plugins/"
     export DOCKER_HOST=unix://$cache/socket DOCKER_CONFIG=$cache/client PATH=$cache/engine/usr/sbin:$cache/engine/usr/bin:$PATH
+    iptables-save >"$cache/rules"
     echo "{}" >"$cache/engine.json"  # not the settings of another one
     dockerd --data-root "$cache/data" --exec-root "$cache/exec" --pidfile "$cache/pid" --host "$DOCKER_HOST" \
         --config-file "$cache/engine.json" >"$cache/engine.log" 2>&1 &
@@ -66,7 +67,10 @@ start_engine() {
 }
 
 stop_engine() {
-    [ ! -e "$cache/pid" ] || { kill "$(cat "$cache/pid")" && wait; } 2>/dev/null || true
+    [ -e "$cache/pid" ] || return 0
+    { kill "$(cat "$cache/pid")" && wait; } 2>/dev/null || true
+    ip link delete docker0
+    iptables-restore <"$cache/rules"
 }
 
 # No registry is asked. A Debian stands in for the image of Python, and on it Debian's packages for those of the servers.
