@@ -55,6 +55,7 @@ start_engine() {
     ln -sf "$cache"/engine/usr/libexec/docker/cli-plugins/* "$cache/client/cli-plugins/"
     export DOCKER_HOST=unix://$cache/socket DOCKER_CONFIG=$cache/client PATH=$cache/engine/usr/sbin:$cache/engine/usr/bin:$PATH
     iptables-save >"$cache/rules"
+    cat /proc/sys/net/ipv4/ip_forward >"$cache/forwarding"
     echo "{}" >"$cache/engine.json"  # not the settings of another one
     dockerd --data-root "$cache/data" --exec-root "$cache/exec" --pidfile "$cache/pid" --host "$DOCKER_HOST" \
         --config-file "$cache/engine.json" >"$cache/engine.log" 2>&1 &
@@ -71,6 +72,7 @@ stop_engine() {
     { kill "$(cat "$cache/pid")" && wait; } 2>/dev/null || true
     ip link delete docker0
     iptables-restore <"$cache/rules"
+    cat "$cache/forwarding" >/proc/sys/net/ipv4/ip_forward
 }
 
 # No registry is asked. A Debian stands in for the image of Python, and on it Debian's packages for those of the servers.
