@@ -29,17 +29,17 @@ install_tools() {
     need debootstrap=debootstrap iproute2=ip iptables=iptables runc=runc
 }
 
-# The newest engine that Debian has, with compose and buildx, and kubectl; runc alone has to be of this machine's own release. Verified and
+# The newest engine that Debian has, with compose and buildx, and kubectl; runc alone has to be of this release. Verified and
 # fetched by apt from the mirror that this machine uses, and unpacked without being installed.
 fetch_engine() {
-    [ -x "$cache/engine/usr/sbin/dockerd" ] && return
+    [ -x "$cache/engine/usr/sbin/dockerd" ] && return 0
     local apt=$cache/apt mirror
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' | head -n 1)
     rm -rf "$apt" "$cache/engine.partial"
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror%/} $release main" >"$apt/sources.list"
     local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=- -o "Dir::State::Lists=$apt/lists"
-        -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=)
+        -o "Dir::Cache=$apt/cache" -o Dir::State::Status=/dev/null -o APT::Sandbox::User=)
     apt-get "${options[@]}" update
     (cd "$apt/debs" && apt-get "${options[@]}" download docker.io docker-cli docker-compose docker-buildx containerd kubectl)
     for package in "$apt"/debs/*.deb; do
@@ -53,14 +53,13 @@ fetch_engine() {
 start_engine() {
     mkdir -p "$cache/client/cli-plugins"
     ln -sf "$cache"/engine/usr/libexec/docker/cli-plugins/* "$cache/client/cli-plugins/"
-    export DOCKER_HOST=unix://$cache/socket DOCKER_CONFIG=$cache/client PATH=$cache/engine/usr/sbin:$cache/engine/usr/bin:$PATH
     iptables-save >"$cache/rules"
     cat /proc/sys/net/ipv4/ip_forward >"$cache/forwarding"
     echo "{}" >"$cache/engine.json"  # not the settings of another one
     dockerd --data-root "$cache/data" --exec-root "$cache/exec" --pidfile "$cache/pid" --host "$DOCKER_HOST" \
         --config-file "$cache/engine.json" >"$cache/engine.log" 2>&1 &
     for _ in $(seq 300); do
-        docker version && return
+        docker version && return 0
         kill -0 $! || { tail -n 20 "$cache/engine.log"; return 1; }
         sleep 0.2
     done
@@ -69,7 +68,8 @@ start_engine() {
 
 stop_engine() {
     [ -e "$cache/pid" ] || return 0
-    { kill "$(cat "$cache/pid")" && wait; } 2>/dev/null || true
+    kill "$(cat "$cache/pid")"
+    while [ -e "$cache/pid" ]; do sleep 0.2; done
     ip link delete docker0
     iptables-restore <"$cache/rules"
     cat "$cache/forwarding" >/proc/sys/net/ipv4/ip_forward
@@ -102,6 +102,7 @@ make_stand_ins() {
 
 step "debootstrap, iptables and runc are installed" install_tools
 step "a Docker engine is there" fetch_engine
+export DOCKER_HOST=unix://$cache/socket DOCKER_CONFIG=$cache/client PATH=$cache/engine/usr/sbin:$cache/engine/usr/bin:$PATH
 trap stop_engine EXIT
 step "the engine runs" start_engine
 step "the base image is there" make_bases

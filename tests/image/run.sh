@@ -39,7 +39,7 @@ configure_tools() {
 }
 
 make_base() {
-    buildah inspect --type image "$base" >/dev/null 2>&1 && return
+    buildah inspect --type image "$base" >/dev/null 2>&1 && return 0
     local container
     if [ ! -d "$cache/rootfs" ]; then
         rm -rf "$cache/rootfs.partial"
