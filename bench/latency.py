@@ -141,6 +141,10 @@ class Bench:
             taken, asked = self.server.ask("report"), len(early) + len(tokens)
             rate = (taken["messages"] - asked) / (taken["last_at"] - taken["first_at"])
             figures.tell(f"{len(tokens)} tokens while bulk mail left at {rate:.0f}/s")
+            if not tokens:
+                raise RuntimeError(
+                    f"{bulk} bulk messages had left before the first token was asked for: give --bulk more."
+                )
             rivals.wait_for(self.server, bulk + asked, workers)
             self.ours.house.wait_until_sent(already + bulk + asked)
         self.ours.house.check(queued | {token.message_id for token in (*early, *tokens)})
@@ -156,11 +160,11 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run with 30 tokens and 1,000 bulk messages")
+    parser.add_argument("--quick", action="store_true", help="a smoke run with 30 tokens and 5,000 bulk messages")
     parser.add_argument("--tokens", type=int, default=300, help="token mails in each situation (%(default)s)")
     parser.add_argument("--bulk", type=int, default=20_000, help="bulk messages that wait (%(default)s)")
     options = parser.parse_args()
-    count, bulk = (30, 1000) if options.quick else (options.tokens, options.bulk)
+    count, bulk = (30, 5000) if options.quick else (options.tokens, options.bulk)
     processes.end_politely_when_told()
     figures.introduce(
         f"latency: {count} token mails, idle and while {bulk} bulk messages wait; 2 web processes, a worker for "
