@@ -33,6 +33,7 @@ class Machine:
             "run", "--detach", "--name", NAME, "--privileged", "--tmpfs", "/run", "--tmpfs", "/tmp", "machine"
         )
         project.docker("cp", str(project.folder), f"{NAME}:{CHECKOUT}")
+        wait_until(self._has_begun, 60)
         wait_until(lambda: self.is_active("redis-server") and self.is_active("postgresql@17-main"), 120)
         self.run(DATABASE)
 
@@ -56,3 +57,10 @@ class Machine:
         """The JSON that web answers on this machine: to a POST with a body, else to a GET."""
         request = json.dumps([path, key, body])
         return json.loads(self._project.docker("exec", NAME, "python3", "-c", ASK, request))
+
+    def _has_begun(self) -> bool:
+        """Whether systemd can be asked."""
+        return (
+            subprocess.run(["docker", "exec", NAME, "systemctl", "show"], capture_output=True, check=False).returncode
+            == 0
+        )
