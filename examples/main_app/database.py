@@ -44,7 +44,7 @@ def transaction() -> Iterator[sqlite3.Connection]:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
-        except BaseException:
+        except BaseException:  # bare re-raise: whatever it was, nothing stays half written
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")

@@ -60,7 +60,5 @@ class Machine:
 
     def _has_begun(self) -> bool:
         """Whether systemd can be asked."""
-        return (
-            subprocess.run(["docker", "exec", NAME, "systemctl", "show"], capture_output=True, check=False).returncode
-            == 0
-        )
+        asked = subprocess.run(["docker", "exec", NAME, "systemctl", "show"], capture_output=True, check=False)
+        return asked.returncode == 0
